@@ -1,0 +1,1 @@
+"""Compaction: pending deltas and a base version in, a new version and a moved pointer out."""

@@ -1,0 +1,1 @@
+"""Immutable files of upserts and deletes for one collection."""

@@ -1,0 +1,1 @@
+"""The embedding machine's states: sources in, deltas out."""

@@ -1,0 +1,1 @@
+"""Whole versions, and on request what is not merged yet."""

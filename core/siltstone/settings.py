@@ -1,0 +1,116 @@
+"""What a collection is made of and when it is compacted: typed, checked, resolved by name or pattern."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from siltstone.errors import BadSettings, UnknownCollection
+from siltstone.keys import check_collection
+
+Space = Literal["cosine", "l2", "ip"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HnswSettings(_Model):
+    """Chroma's HNSW values; fixed for the life of a collection."""
+
+    ef_construction: int = Field(100, ge=8, le=2000)
+    ef_search: int = Field(100, ge=8, le=2000)
+    max_neighbors: int = Field(16, ge=4, le=256)
+
+
+class DueSettings(_Model):
+    """A collection is due when any of these is passed. ``max_age_seconds`` is mandatory: nothing waits for ever."""
+
+    max_age_seconds: int = Field(3600, ge=1)
+    min_deltas: int = Field(25, ge=1)
+    min_bytes: int = Field(64 * 2**20, ge=1)
+    quiet_hours_utc: tuple[int, int] | None = None  # [from, to): only the age can make it due in these hours
+
+
+class RetentionSettings(_Model):
+    """Which versions ``Retire`` keeps besides the current and the pinned ones."""
+
+    keep_seconds: int = Field(7 * 86400, ge=0)
+    keep_at_least: int = Field(2, ge=1)
+    grace_seconds: int = Field(3600, ge=0)  # after a successor's promotion a reader may still be downloading
+
+
+class RunLimits(_Model):
+    """What one run takes at most; a larger backlog is split, the oldest first."""
+
+    max_rows: int = Field(200_000, ge=1)
+    max_bytes: int = Field(2 * 2**30, ge=1)
+    part_rows: int = Field(2_500, ge=1, le=5_461)  # Chroma's get_max_batch_size() is 5,461
+
+
+class CollectionSettings(_Model):
+    """One collection's settings. Those in `fixed` never change under a pointer."""
+
+    model: str = "text-embedding-3-small"
+    dimension: int = Field(1536, ge=1, le=4096)
+    space: Space = "cosine"
+    input_format: Literal["line-context-v1", "word-context-v1", "plain-v1"] = "plain-v1"
+    hnsw: HnswSettings = HnswSettings()
+    shards: int = Field(1, ge=1, le=64)
+    due: DueSettings = DueSettings()
+    retention: RetentionSettings = RetentionSettings()
+    limits: RunLimits = RunLimits()
+
+    def fixed(self) -> dict[str, Any]:
+        """The part that is written into a manifest and must agree with every later run."""
+        return {
+            "model": self.model,
+            "dimension": self.dimension,
+            "space": self.space,
+            "input_format": self.input_format,
+            "shards": self.shards,
+            "hnsw": self.hnsw.model_dump(),
+        }
+
+
+class CollectionBook(_Model):
+    """All of a stage's collections: exact names first, then the longest matching pattern (``merchant-*``)."""
+
+    collections: dict[str, CollectionSettings] = Field(
+        default_factory=lambda: {
+            "lines": CollectionSettings(input_format="line-context-v1"),
+            "words": CollectionSettings(input_format="word-context-v1"),
+            "texts": CollectionSettings(),
+        }
+    )
+    legacy_delta_collection: str | None = None  # the two older delta layouts name no collection
+    settle_seconds: int = Field(60, ge=0)  # at least the writers' PUT timeout
+
+    @staticmethod
+    def parse(text: str) -> CollectionBook:
+        """Read the JSON of an environment variable. Raises `BadSettings` naming the setting."""
+        try:
+            return CollectionBook.model_validate(json.loads(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise BadSettings(f"Setting {where!r}: {first['msg']}.", remedy="Correct it in cdk.json.") from error
+        except ValueError as error:
+            raise BadSettings(f"The settings are not JSON: {error}.", remedy="Correct them in cdk.json.") from error
+
+    def resolve(self, collection: str) -> CollectionSettings:
+        """Settings of ``collection``. Raises `UnknownCollection` where nothing matches: nothing is guessed."""
+        check_collection(collection)
+        exact = self.collections.get(collection)
+        if exact is not None:
+            return exact
+        matches = [pattern for pattern in self.collections if "*" in pattern and fnmatchcase(collection, pattern)]
+        if not matches:
+            raise UnknownCollection(
+                f"No setting or pattern matches the collection {collection!r}.",
+                remedy="Add it under 'collections' in the stage's settings in cdk.json.",
+            )
+        return self.collections[max(matches, key=lambda pattern: (len(pattern), pattern))]

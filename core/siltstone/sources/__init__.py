@@ -1,0 +1,1 @@
+"""What records are made from: receipts and texts."""

@@ -21,45 +21,45 @@ class _Model(BaseModel):
 class HnswSettings(_Model):
     """Chroma's HNSW values; fixed for the life of a collection."""
 
-    ef_construction: int = Field(100, ge=8, le=2000)
-    ef_search: int = Field(100, ge=8, le=2000)
-    max_neighbors: int = Field(16, ge=4, le=256)
+    ef_construction: int = Field(default=100, ge=8, le=2000)
+    ef_search: int = Field(default=100, ge=8, le=2000)
+    max_neighbors: int = Field(default=16, ge=4, le=256)
 
 
 class DueSettings(_Model):
     """A collection is due when any of these is passed. ``max_age_seconds`` is mandatory: nothing waits for ever."""
 
-    max_age_seconds: int = Field(3600, ge=1)
-    min_deltas: int = Field(25, ge=1)
-    min_bytes: int = Field(64 * 2**20, ge=1)
+    max_age_seconds: int = Field(default=3600, ge=1)
+    min_deltas: int = Field(default=25, ge=1)
+    min_bytes: int = Field(default=64 * 2**20, ge=1)
     quiet_hours_utc: tuple[int, int] | None = None  # [from, to): only the age can make it due in these hours
 
 
 class RetentionSettings(_Model):
     """Which versions ``Retire`` keeps besides the current and the pinned ones."""
 
-    keep_seconds: int = Field(7 * 86400, ge=0)
-    keep_at_least: int = Field(2, ge=1)
-    grace_seconds: int = Field(3600, ge=0)  # after a successor's promotion a reader may still be downloading
+    keep_seconds: int = Field(default=7 * 86400, ge=0)
+    keep_at_least: int = Field(default=2, ge=1)
+    grace_seconds: int = Field(default=3600, ge=0)  # after a successor's promotion a reader may still be downloading
 
 
 class RunLimits(_Model):
     """What one run takes at most; a larger backlog is split, the oldest first."""
 
-    max_rows: int = Field(200_000, ge=1)
-    max_bytes: int = Field(2 * 2**30, ge=1)
-    part_rows: int = Field(2_500, ge=1, le=5_461)  # Chroma's get_max_batch_size() is 5,461
+    max_rows: int = Field(default=200_000, ge=1)
+    max_bytes: int = Field(default=2 * 2**30, ge=1)
+    part_rows: int = Field(default=2_500, ge=1, le=5_461)  # Chroma's get_max_batch_size() is 5,461
 
 
 class CollectionSettings(_Model):
     """One collection's settings. Those in `fixed` never change under a pointer."""
 
     model: str = "text-embedding-3-small"
-    dimension: int = Field(1536, ge=1, le=4096)
+    dimension: int = Field(default=1536, ge=1, le=4096)
     space: Space = "cosine"
     input_format: Literal["line-context-v1", "word-context-v1", "plain-v1"] = "plain-v1"
     hnsw: HnswSettings = HnswSettings()
-    shards: int = Field(1, ge=1, le=64)
+    shards: int = Field(default=1, ge=1, le=64)
     due: DueSettings = DueSettings()
     retention: RetentionSettings = RetentionSettings()
     limits: RunLimits = RunLimits()
@@ -87,7 +87,7 @@ class CollectionBook(_Model):
         }
     )
     legacy_delta_collection: str | None = None  # the two older delta layouts name no collection
-    settle_seconds: int = Field(60, ge=0)  # at least the writers' PUT timeout
+    settle_seconds: int = Field(default=60, ge=0)  # at least the writers' PUT timeout
 
     @staticmethod
     def parse(text: str) -> CollectionBook:

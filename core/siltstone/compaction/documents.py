@@ -99,7 +99,7 @@ class Work(Message):
     counts: RowCounts
     dead_slots: int  # deleted or replaced rows that still take room in the index
     files: list[StagedFile]
-    checks: list[Check] = []  # only in a sealed one
+    checks: tuple[Check, ...] = ()  # only in a sealed one
 
 
 class VersionFile(Message):

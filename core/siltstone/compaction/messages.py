@@ -46,6 +46,7 @@ class ListCollectionsInput(Message):
     operation: Literal["compact"] = "compact"
     collections: list[str] | None = None  # None: all that have pending deltas
     force: bool = False  # due or not
+    skip: list[str] = []  # failed or busy in the execution that started this one: left to the next trigger
 
 
 class DueCollection(Message):
@@ -59,6 +60,10 @@ class DueCollection(Message):
 class ListCollectionsOutput(Message):
     due: list[DueCollection]  # oldest first, at most 100
     more: bool
+    unknown: list[str]  # collections with deltas that no setting or pattern names: reported, not guessed
+    pending_deltas: int  # over all collections, due or not
+    pending_bytes: int
+    oldest_age_seconds: float
 
 
 class AcquireLockInput(Message):

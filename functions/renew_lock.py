@@ -1,0 +1,14 @@
+"""``RenewLock``: keep the lease while parts remain."""
+
+from __future__ import annotations
+
+from siltstone.compaction.renew_lock import renew_lock
+from siltstone.compaction.messages import RunInput, RenewLockOutput
+
+from functions._entry import LambdaContext, entry
+from functions._stores import clock, stores
+
+
+@entry("RenewLock", RunInput)
+def handler(request: RunInput, _context: LambdaContext) -> RenewLockOutput:
+    return renew_lock(request, stores(), clock)

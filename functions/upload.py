@@ -1,0 +1,14 @@
+"""``Upload``: publish the sealed files under the version id, the manifest last."""
+
+from __future__ import annotations
+
+from siltstone.compaction.upload import upload
+from siltstone.compaction.messages import UploadInput, UploadOutput
+
+from functions._entry import LambdaContext, entry
+from functions._stores import clock, stores
+
+
+@entry("Upload", UploadInput)
+def handler(request: UploadInput, _context: LambdaContext) -> UploadOutput:
+    return upload(request, stores(), clock)

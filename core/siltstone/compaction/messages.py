@@ -21,6 +21,11 @@ class Ref(Message):
     sha256: str
 
 
+def owner_of(execution: str, index: int) -> str:
+    """The lock's owner: execution name and Map index."""
+    return f"{execution}-{index}"
+
+
 class Run(Message):
     """One compaction of one collection by one execution. Made by ``AcquireLock``, carried by every later state."""
 
@@ -33,8 +38,8 @@ class Run(Message):
 
     @property
     def owner(self) -> str:
-        """The lock's owner: execution name and Map index."""
-        return f"{self.execution}-{self.index}"
+        """What the lock's ``owner`` says while this run holds it."""
+        return owner_of(self.execution, self.index)
 
     @property
     def run_id(self) -> str:

@@ -174,7 +174,11 @@ class DiskFull(Refused):
     """The function's scratch disk is full. Give it more, or shard the collection."""
 
 
-class BatchFailed(Refused):
+class ProviderRefused(Refused):
+    """The provider refused the request (key, quota, missing file, bad body); the message has its words."""
+
+
+class BatchFailed(ProviderRefused):
     """The provider refused the batch for good; the message has its words."""
 
 

@@ -2,22 +2,22 @@
 
 Who does the bookkeeping of a batch that fails for good: ``RecordOutcome`` with ``failed: cause``. So the machine is
 
-==============  =====================================  ======================================================
-state           result                                 goes on with
-==============  =====================================  ======================================================
-``PollBatch``   ``state: running``                     wait ``wait_seconds``, ``PollBatch`` with its ``polls``
-``PollBatch``   ``state: resubmit``                    wait ``wait_seconds``, ``SubmitBatch`` with ``batch_id`` alone
-``PollBatch``   ``state: ready``                       ``CreateDelta``, ``RecordOutcome``
-``PollBatch``   ``state: failed``                      ``RecordOutcome`` with ``failed: cause``, then ``BatchFailed``
-any state       raises ``BatchFailed``                 the same: ``RecordOutcome`` with ``failed``, then ``BatchFailed``
-any state       raises ``Transient``                   the same state: ``ProviderUnavailable`` and ``StoreUnavailable`` over
-                                                       minutes, ``SubmissionUnclear`` over at least ten
-any state       raises anything else                   the execution fails and nothing is recorded: the ledger stays open,
-                                                       and a later plan starts the batch again with the next generation
-==============  =====================================  ======================================================
+===============================  ============================================================================
+result                           the machine goes on with
+===============================  ============================================================================
+``PollBatch``: ``running``       a wait of ``wait_seconds``, then ``PollBatch`` with the ``polls`` it returned
+``PollBatch``: ``resubmit``      a wait of ``wait_seconds``, then ``SubmitBatch`` with ``batch_id`` alone
+``PollBatch``: ``ready``         ``CreateDelta``, ``RecordOutcome``
+``PollBatch``: ``failed``        ``RecordOutcome`` with ``failed: cause``, then ``BatchFailed``
+a state raises ``BatchFailed``   the same: ``RecordOutcome`` with ``failed``, then ``BatchFailed``
+a state raises ``Transient``     the same state again: ``ProviderUnavailable`` and ``StoreUnavailable`` over minutes,
+                                 ``SubmissionUnclear`` (the provider's list lags) over at least ten minutes
+a state raises anything else     the execution fails and nothing is recorded: the ledger stays open, and a later
+                                 plan starts the batch again with the next generation
+===============================  ============================================================================
 
-``RecordOutcome`` answers ``retry`` (go to ``SubmitBatch`` with ``batch_id`` alone) or a ``status`` of ``COMPLETE`` or ``FAILED``.
-No state needs more of the one before than ``batch_id``, ``attempt`` and ``openai_batch_id``: the ledger knows the rest.
+``RecordOutcome`` answers ``retry`` (then ``SubmitBatch`` with ``batch_id`` alone) or a ``status`` of ``COMPLETE`` or
+``FAILED``. No state needs more than ``batch_id``, ``attempt`` and ``openai_batch_id``: the ledger knows the rest.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""The evaluator of `where` finds what Chroma finds, and what Chroma should have found where it truncates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import chromadb
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from siltstone.errors import BadQuery
+from siltstone.query.where import matches, normalize
+
+ROWS: list[dict[str, Any]] = [
+    {"n": 1}, {"n": 1.0}, {"n": True}, {"n": "1"}, {"other": 2}, {"n": 2}, {"n": 2.5}, {"n": False}, {"n": 0},
+    {"n": [1, 2]}, {"n": ["x", "y"]}, {"n": "abc"}, {"n": -1}, {"n": -1.5}, {"n": -2}, {"n": 1.5, "other": "x"},
+    {"n": 2**53 + 1}, {"n": ""}, {"n": "é%_"}, {"n": [True]}, {"n": [0.5]},
+]  # fmt: skip
+IDS = [f"row-{index}" for index in range(len(ROWS))]
+
+numbers = st.sampled_from([-2, -1, 0, 1, 2, 3, -1.5, -0.5, 0.5, 1.0, 1.5, 2.0, 2.5, 2**53])
+scalars = st.one_of(numbers, st.booleans(), st.sampled_from(["1", "abc", "", "x", "é%_"]))
+fields = st.sampled_from(["n", "other", "absent"])
+leaves = st.one_of(
+    st.builds(lambda f, v: {f: v}, fields, scalars),
+    st.builds(lambda f, o, v: {f: {o: v}}, fields, st.sampled_from(["$eq", "$ne"]), scalars),
+    st.builds(lambda f, o, v: {f: {o: v}}, fields, st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), numbers),
+    st.builds(lambda f, o, v: {f: {o: v}}, fields, st.sampled_from(["$in", "$nin"]), st.lists(scalars, min_size=1)),
+    st.builds(lambda f, o, v: {f: {o: v}}, fields, st.sampled_from(["$contains", "$not_contains"]), scalars),
+)
+filters = st.recursive(
+    leaves, lambda inner: st.builds(lambda o, x: {o: x}, st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3)), max_leaves=5
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def collection() -> Iterator[Any]:
+    client = chromadb.EphemeralClient()
+    made = client.get_or_create_collection("where-rows", embedding_function=None)
+    made.upsert(ids=IDS, embeddings=np.eye(len(ROWS), dtype=np.float32), metadatas=ROWS)
+    yield made
+    client.delete_collection("where-rows")
+
+
+def _ours(where: dict[str, Any]) -> set[str]:
+    return {row_id for row_id, row in zip(IDS, ROWS, strict=True) if matches(where, row)}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=filters)
+def test_a_pending_row_passes_a_filter_exactly_when_chroma_would_pass_it(
+    collection: Any, where: dict[str, Any]
+) -> None:
+    normalized = normalize(where)
+    assert normalized is not None
+    assert _ours(normalized) == set(collection.get(where=normalized, include=[])["ids"])
+
+
+@pytest.mark.parametrize("operator", ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"])
+@pytest.mark.parametrize("operand", [-1.5, -0.5, 0.5, 1.5, 2.5, 1.0])
+def test_a_fraction_is_never_truncated(collection: Any, operator: str, operand: float) -> None:
+    compare = {
+        "$eq": lambda n: n == operand, "$ne": lambda n: n != operand, "$gt": lambda n: n > operand,
+        "$gte": lambda n: n >= operand, "$lt": lambda n: n < operand, "$lte": lambda n: n <= operand,
+    }[operator]  # fmt: skip
+    numeric = {
+        row_id: row["n"]
+        for row_id, row in zip(IDS, ROWS, strict=True)
+        if isinstance(row.get("n"), int | float) and not isinstance(row["n"], bool)
+    }
+    found = set(collection.get(where=normalize({"n": {operator: operand}}), include=[])["ids"]) & set(numeric)
+    assert found == {row_id for row_id, number in numeric.items() if compare(number)}
+
+
+def test_plain_chroma_does_truncate_a_fraction(collection: Any) -> None:
+    """Why operands are rewritten. Fails on the day that Chroma mends it: then the rewriting can go."""
+    assert "row-0" not in collection.get(where={"n": {"$lt": 1.5}}, include=[])["ids"]
+
+
+def test_several_fields_mean_all_of_them() -> None:
+    assert normalize({"a": 1, "b": {"$gte": 2, "$lt": 4}}) == {
+        "$and": [{"a": {"$eq": 1}}, {"$and": [{"b": {"$gte": 2}}, {"b": {"$lt": 4}}]}]
+    }
+
+
+def test_no_filter_is_none() -> None:
+    assert normalize(None) is None
+    assert normalize({}) is None
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ({"n": {"$exists": True}}, "metadata_filter.n.$exists"),
+        ({"$not": {"n": 1}}, "$not"),
+        ({"n": {"$gt": "a"}}, "metadata_filter.n.$gt"),
+        ({"n": {"$gt": True}}, "metadata_filter.n.$gt"),
+        ({"n": {"$in": []}}, "metadata_filter.n.$in"),
+        ({"n": None}, "metadata_filter.n.$eq"),
+        ({"n": math.nan}, "metadata_filter.n.$eq"),
+        ({"n": 2**63}, "metadata_filter.n.$eq"),
+        ({"$and": []}, "metadata_filter.$and"),
+        ({"$or": [{"n": 1}, 7]}, "metadata_filter.$or[1]"),
+        ({"n": {}}, "metadata_filter.n"),
+        ("n = 1", "metadata_filter"),
+    ],
+)
+def test_a_wrong_filter_is_refused_and_its_place_named(where: Any, place: str) -> None:
+    with pytest.raises(BadQuery) as refused:
+        normalize(where)
+    assert place in str(refused.value)
+
+
+def test_a_filter_as_deep_as_a_well_is_refused() -> None:
+    where: dict[str, Any] = {"n": 1}
+    for _ in range(10_000):
+        where = {"$and": [where]}
+    with pytest.raises(BadQuery, match="deeper"):
+        normalize(where)

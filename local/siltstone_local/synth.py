@@ -1,0 +1,42 @@
+"""Synthesizes the CDK app without the CDK command line: what `cdk synth` does, from ``cdk.json`` on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from siltstone_local.errors import SynthFailed
+from siltstone_local.node import use_node
+from siltstone_local.paths import PROJECT
+
+_TAIL = 3000  # characters of the app's output in an error
+
+
+def synthesize(output: Path, *, project: Path = PROJECT, context: dict[str, Any] | None = None) -> Path:
+    """Run the app that ``cdk.json`` names and return the cloud assembly's folder (``output``).
+
+    ``context`` goes over ``cdk.json``'s own, as ``--context`` does. Raises `SynthFailed`, `NodeMissing`.
+    """
+    use_node()
+    settings = json.loads((project / "cdk.json").read_text())
+    command = shlex.split(settings["app"])
+    if command[0] in {"python", "python3"}:
+        command[0] = sys.executable  # the one that has aws_cdk, whatever PATH says
+    environment = {
+        **os.environ,
+        "CDK_OUTDIR": str(output.resolve()),
+        "CDK_CONTEXT_JSON": json.dumps({**settings.get("context", {}), **(context or {})}),
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+    }
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0 or not (output / "manifest.json").is_file():
+        raise SynthFailed(
+            f"{shlex.join(command)} ended with {done.returncode}: {(done.stdout + done.stderr)[-_TAIL:]}",
+            remedy="Correct the CDK app.",
+        )
+    return output

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+from siltstone.clock import iso
+from siltstone.errors import LockBusy
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,29 @@ class LeaseStore(Protocol):
     def release(self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int) -> bool:
         """Free the lock if owner and token are mine and store what the next run must know. ``False``: not mine."""
         ...
+
+
+def claim(found: Lease | None, lock_id: str, owner: str, *, now: float, seconds: float, floor: int) -> Lease:
+    """The item that `LeaseStore.acquire` writes over ``found``: the one rule that every lease store follows.
+
+    Raises `LockBusy`. What the run before left for the next one (``take``, ``failures``) is carried over.
+    """
+    if found is None:
+        found = Lease(lock_id, token=0)
+    if found.owner == owner:
+        return replace(found, expires=now + seconds, heartbeat=now)
+    if found.owner is not None and found.expires >= now:
+        raise LockBusy(
+            f"{lock_id} is held by {found.owner} (token {found.token}) until {iso(found.expires)}.",
+            remedy="Its run does this run's work; if it was stopped by hand, the lease heals by expiring.",
+        )
+    return Lease(
+        lock_id,
+        token=max(found.token, floor) + 1,
+        owner=owner,
+        expires=now + seconds,
+        acquired_at=now,
+        heartbeat=now,
+        take=found.take,
+        failures=found.failures,
+    )

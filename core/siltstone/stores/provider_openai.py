@@ -142,16 +142,20 @@ def _words(error: openai.APIStatusError) -> str:
 def _usable(embedding: object, model: str, dimension: int) -> NDArray[np.float32]:
     try:
         vector = decode_vector(embedding)
-        if len(vector) != dimension:
-            raise ValueError(f"{len(vector)} components instead of {dimension}")
-        if not np.isfinite(vector).all():
-            raise ValueError("a component is not finite")
     except ValueError as error:
-        raise ProviderRefused(
-            f"The model {model} answered with an unusable vector: {error}.",
-            remedy="Check the collection's model and dimension.",
-        ) from error
+        raise _unusable(model, str(error)) from error
+    if len(vector) != dimension:
+        raise _unusable(model, f"{len(vector)} components instead of {dimension}")
+    if not np.isfinite(vector).all():
+        raise _unusable(model, "a component is not finite")
     return vector
+
+
+def _unusable(model: str, reason: str) -> ProviderRefused:
+    return ProviderRefused(
+        f"The model {model} answered with an unusable vector: {reason}.",
+        remedy="Check the collection's model and dimension.",
+    )
 
 
 def _within_limits(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -127,6 +127,10 @@ class SourceChanged(Contention):
     """The source table's item is not the one that was read."""
 
 
+class LedgerChanged(Contention):
+    """The ledger's item is not the one that was read: another execution works on this batch."""
+
+
 # Damage -------------------------------------------------------------------------------------------
 class PointerMissing(Damage):
     """A pointer that once existed is gone. Never healed by an empty snapshot."""
@@ -184,6 +188,10 @@ class BatchFailed(ProviderRefused):
 
 class SubmissionUnclear(Transient):
     """It is unknown whether the provider took the batch; its list is asked again before anything is paid twice."""
+
+
+class IllegalTransition(Refused):
+    """A batch can't go from its present status to the one that was asked for."""
 
 
 class SchemaTooNew(Refused):

@@ -27,6 +27,7 @@ from typing import Literal
 from pydantic import Field
 
 from siltstone.compaction.messages import Message
+from siltstone.stores.ledger import Counts
 
 
 class PlanBatchesInput(Message):
@@ -106,16 +107,6 @@ class RecordOutcomeInput(Message):
     batch_id: str
     attempt: int = Field(ge=1)
     failed: str | None = None  # why the batch failed for good; its sources are given back to a later plan
-
-
-class Counts(Message):
-    """What became of records. ``submitted = embedded + to_retry + rejected + outdated``, or `LedgerImbalance`."""
-
-    submitted: int = 0
-    embedded: int = 0
-    to_retry: int = 0
-    rejected: int = 0
-    outdated: int = 0
 
 
 class RecordOutcomeOutput(Message):

@@ -1,0 +1,65 @@
+"""The ledger in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from siltstone.errors import LedgerChanged, UnknownBatch
+from siltstone.stores.ledger import BatchItem, same_write, stored
+
+
+class MemoryLedger:
+    """`siltstone.stores.ledger.Ledger` in a dictionary. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, BatchItem] = {}
+        self._lock = threading.RLock()
+
+    def create(self, item: BatchItem, *, now: float) -> BatchItem:
+        return self._put(stored(item, now=now))
+
+    def read(self, batch_id: str) -> BatchItem:
+        with self._lock:
+            found = self._items.get(batch_id)
+        if found is None:
+            raise UnknownBatch(f"The ledger has no batch {batch_id!r}.")
+        return found
+
+    def read_many(self, batch_ids: Iterable[str]) -> dict[str, BatchItem]:
+        with self._lock:
+            return {batch_id: self._items[batch_id] for batch_id in batch_ids if batch_id in self._items}
+
+    def save(self, item: BatchItem, *, now: float) -> BatchItem:
+        return self._put(stored(item, now=now))
+
+    def touch(self, batch_id: str, *, now: float) -> None:
+        with self._lock:
+            if batch_id in self._items:
+                self._items[batch_id] = self._items[batch_id].model_copy(update={"seen_at": now})
+
+    def note_quarantine(self, batch_id: str, *, delta_key: str, records: int) -> bool:
+        with self._lock:
+            found = self._items.get(batch_id)
+            if found is None:
+                return False
+            noted = {**found.quarantined, delta_key: records}
+            self._items[batch_id] = found.model_copy(update={"quarantined": noted})
+            return True
+
+    def list(self, *, open_only: bool = False) -> Iterator[BatchItem]:
+        with self._lock:
+            found = list(self._items.values())
+        return (item for item in found if item.open or not open_only)
+
+    def _put(self, item: BatchItem) -> BatchItem:
+        with self._lock:
+            found = self._items.get(item.batch_id)
+            if (found.version if found else 0) != item.version - 1:
+                if found is not None and same_write(found, item):
+                    return found
+                raise LedgerChanged(f"Batch {item.batch_id} changed since it was read.")
+            if found is not None:
+                item = item.model_copy(update={"quarantined": found.quarantined})
+            self._items[item.batch_id] = item
+            return item

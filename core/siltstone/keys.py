@@ -10,6 +10,7 @@ import re
 from siltstone.errors import InvalidInput
 
 _COLLECTION = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]$")
+_SHARD = re.compile(r"^(.+)\.s(\d\d)$")
 
 SOURCES = "sources/"
 DELTAS = "deltas/"
@@ -32,6 +33,17 @@ def check_collection(name: str) -> str:
             remedy="Use 3 to 512 of a-z, A-Z, 0-9, '.', '_', '-', starting and ending with a letter or digit.",
         )
     return name
+
+
+def shard(collection: str, index: int) -> str:
+    """Name of a shard, a physical collection of its own: ``lines.s00``."""
+    return f"{collection}.s{index:02d}"
+
+
+def split_shard(name: str) -> tuple[str, int | None]:
+    """Inverse of `shard`: ``("lines", 0)``; a name that is no shard's comes back with ``None``."""
+    match = _SHARD.match(name)
+    return (match[1], int(match[2])) if match else (name, None)
 
 
 def deltas(collection: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from siltstone.errors import BadSettings, UnknownCollection
-from siltstone.keys import check_collection
+from siltstone.keys import check_collection, split_shard
 
 Space = Literal["cosine", "l2", "ip"]
 
@@ -102,15 +102,25 @@ class CollectionBook(_Model):
             raise BadSettings(f"The settings are not JSON: {error}.", remedy="Correct them in cdk.json.") from error
 
     def resolve(self, collection: str) -> CollectionSettings:
-        """Settings of ``collection``. Raises `UnknownCollection` where nothing matches: nothing is guessed."""
+        """Settings of ``collection``; a shard (``lines.s00``) has those of its logical collection.
+
+        Raises `UnknownCollection` where nothing matches: nothing is guessed.
+        """
         check_collection(collection)
-        exact = self.collections.get(collection)
-        if exact is not None:
-            return exact
-        matches = [pattern for pattern in self.collections if "*" in pattern and fnmatchcase(collection, pattern)]
-        if not matches:
+        logical, shard = split_shard(collection)
+        if shard is not None and collection not in self.collections:
+            settings = self._find(logical)
+            if settings is not None and shard < settings.shards and settings.shards > 1:
+                return settings
+        settings = self._find(collection)
+        if settings is None:
             raise UnknownCollection(
                 f"No setting or pattern matches the collection {collection!r}.",
                 remedy="Add it under 'collections' in the stage's settings in cdk.json.",
             )
-        return self.collections[max(matches, key=lambda pattern: (len(pattern), pattern))]
+        return settings
+
+    def _find(self, name: str) -> CollectionSettings | None:
+        matches = [pattern for pattern in self.collections if "*" in pattern and fnmatchcase(name, pattern)]
+        longest = max(matches, key=lambda pattern: (len(pattern), pattern), default=name)
+        return self.collections.get(name) or self.collections.get(longest)

@@ -1,0 +1,270 @@
+"""A delta as Parquet bytes. `decode` is a verdict over bytes that anybody may have written.
+
+==============  ============================  ==============================================
+column          type                          notes
+==============  ============================  ==============================================
+``id``          string
+``op``          string                        ``upsert`` or ``delete``
+``embedding``   fixed_size_list<float32>[d]   null for a delete; zstd over byte-stream split
+``document``    string                        may be null
+``metadata``    string                        JSON object, sorted keys; null for a delete
+==============  ============================  ==============================================
+
+The header is JSON under one key of the file's own metadata. Pages carry checksums: a flipped bit is a verdict, and
+not another vector.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from siltstone.deltas.batch import DeltaRows, Metadata
+from siltstone.errors import BadDelta, SchemaTooNew
+
+SCHEMA_VERSION = 1
+MAX_ROWS = 50_000  # an OpenAI batch has no more
+MAX_DIMENSION = 4_096
+MAX_FILE_BYTES = 1 * 2**30
+MAX_TEXT_BYTES = 512 * 2**20  # ids, documents and metadata together, decoded
+MAX_ROW_GROUPS = 100
+
+_HEADER_KEY = b"siltstone"
+_TEXTS = ["id", "op", "document", "metadata"]
+_VECTOR_PATH = "embedding.list.element"
+_TO_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class DeltaHeader(BaseModel):
+    """What a delta says of itself. ``count``: rows, deletes among them. ``collection``: for a shard, the shard."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=1)
+    delta_id: str
+    collection: str
+    count: int = Field(ge=0, le=MAX_ROWS)
+    model: str
+    dimension: int = Field(ge=1, le=MAX_DIMENSION)
+    input_format: str
+    batch_id: str | None = None
+    created_at: str
+
+
+def encode(rows: DeltaRows, header: DeltaHeader) -> bytes:
+    """The file's bytes. ``rows`` were validated: nothing is checked again here."""
+    metadata = [
+        None if delete else _TO_JSON.encode(row)
+        for delete, row in zip(rows.deletes.tolist(), rows.metadatas, strict=True)
+    ]
+    table = pa.table(
+        [
+            pa.array(rows.ids, pa.string()),
+            pa.array(["delete" if delete else "upsert" for delete in rows.deletes.tolist()], pa.string()),
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(rows.embeddings.reshape(-1)), rows.dimension, mask=pa.array(rows.deletes)
+            ),
+            pa.array(rows.documents, pa.string()),
+            pa.array(metadata, pa.string()),
+        ],
+        schema=_schema(rows.dimension, pa.string()).with_metadata({_HEADER_KEY: header.model_dump_json().encode()}),
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=["op"],  # pyright: ignore[reportArgumentType] - the stub knows only bool
+        use_byte_stream_split=[_VECTOR_PATH],  # pyright: ignore[reportArgumentType]
+        write_statistics=False,
+        write_page_checksum=True,
+        row_group_size=MAX_ROWS,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def read_header(body: bytes) -> DeltaHeader:
+    """The header alone, from the footer. Raises `BadDelta`, `SchemaTooNew`."""
+    with _verdict():
+        return _header(_open(body))
+
+
+def decode(body: bytes) -> tuple[DeltaHeader, DeltaRows]:
+    """Read a whole delta. Its form is judged here; what it says, by :mod:`siltstone.deltas.validate`.
+
+    Raises `BadDelta` with the reason for bytes that are no such file or are too large, and `SchemaTooNew` for a newer
+    release's. Memory: about the size of its vectors and twice its texts.
+    """
+    with _verdict():
+        file = _open(body)
+        header = _header(file)
+        texts = file.read(columns=_TEXTS)
+        _bound_texts(texts)
+        ids = _strings(texts, "id")
+        deletes = _deletes(_strings(texts, "op"))
+        documents, metadata = _strings(texts, "document"), _strings(texts, "metadata")
+        if None in ids:
+            _refuse(f"row {ids.index(None)} has no id")
+        return header, DeltaRows(
+            ids=[row_id or "" for row_id in ids],
+            deletes=deletes,
+            embeddings=_vectors(file.read(columns=["embedding"]).column(0), deletes, header.dimension),
+            documents=[
+                None if delete else document for delete, document in zip(deletes.tolist(), documents, strict=True)
+            ],
+            metadatas=[
+                {} if delete or text is None else parse_metadata(text, f"row {place}, id {ids[place]!r}")
+                for place, (delete, text) in enumerate(zip(deletes.tolist(), metadata, strict=True))
+            ],
+        )
+
+
+def parse_metadata(text: str, where: str) -> Metadata:
+    """A row's metadata from JSON, without its nulls. Raises `BadDelta` naming ``where``."""
+    try:
+        value = json.loads(text, parse_constant=_not_a_number)
+    except (ValueError, RecursionError) as error:
+        _refuse(f"{where}: metadata is not JSON ({str(error)[:100]})")
+    if not isinstance(value, dict):
+        _refuse(f"{where}: metadata is not an object")
+    return without_nulls(value)
+
+
+def without_nulls(metadata: dict[str, Any]) -> Metadata:
+    """Chroma drops a null when it inserts: leaving it out first keeps what is compared equal to what is stored."""
+    return (
+        {key: value for key, value in metadata.items() if value is not None} if None in metadata.values() else metadata
+    )
+
+
+def _schema(dimension: int, text: pa.DataType) -> pa.Schema:
+    vector = pa.list_(pa.field("element", pa.float32()), dimension)
+    return pa.schema([("id", text), ("op", text), ("embedding", vector), ("document", text), ("metadata", text)])
+
+
+def _open(body: bytes) -> pq.ParquetFile:
+    """Open, and compare what the footer declares with the limits before anything is read or allocated."""
+    if len(body) > MAX_FILE_BYTES:
+        _refuse(f"{len(body):,} bytes are more than {MAX_FILE_BYTES:,}")
+    file = pq.ParquetFile(
+        pa.BufferReader(body),
+        # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
+        read_dictionary=_TEXTS,
+        page_checksum_verification=True,
+        pre_buffer=False,  # the bytes are in memory already
+        thrift_string_size_limit=2**20,
+        thrift_container_size_limit=2**16,
+    )
+    footer = file.metadata
+    if footer.num_rows > MAX_ROWS:
+        _refuse(f"{footer.num_rows:,} rows are more than {MAX_ROWS:,}")
+    if footer.num_row_groups > MAX_ROW_GROUPS:
+        _refuse(f"{footer.num_row_groups:,} row groups are more than {MAX_ROW_GROUPS}")
+    return file
+
+
+def _header(file: pq.ParquetFile) -> DeltaHeader:
+    footer, schema = file.metadata, file.schema_arrow
+    raw = json.loads((footer.metadata or {}).get(_HEADER_KEY, b"null"))
+    if not isinstance(raw, dict):
+        _refuse("it is Parquet, but its metadata has no 'siltstone' header")
+    version = raw.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise SchemaTooNew(f"The delta has schema version {version}.", remedy="Upgrade this release.")
+    header = DeltaHeader.model_validate(raw)
+    expected = _schema(header.dimension, pa.dictionary(pa.int32(), pa.string()))
+    if not schema.remove_metadata().equals(expected):
+        _refuse(f"its columns are {str(schema.remove_metadata())[:300]!r}")
+    if header.count != footer.num_rows:
+        _refuse(f"its header says {header.count:,} rows, it has {footer.num_rows:,}")
+    vectors = texts = 0
+    for group in range(footer.num_row_groups):
+        for place in range(footer.num_columns):
+            column = footer.row_group(group).column(place)
+            if column.path_in_schema == _VECTOR_PATH:
+                vectors += column.total_uncompressed_size
+            else:
+                texts += column.total_uncompressed_size
+    if vectors > 2 * header.count * header.dimension * 4 + 2**20:
+        _refuse(f"its vectors declare {vectors:,} bytes for {header.count:,} rows of {header.dimension}")
+    if texts > MAX_TEXT_BYTES:
+        _refuse(f"its texts declare {texts:,} bytes, more than {MAX_TEXT_BYTES:,}")
+    return header
+
+
+def _bound_texts(texts: pa.Table) -> None:
+    total = 0
+    for column in texts.columns:
+        for chunk in column.chunks:
+            lengths = np.diff(np.frombuffer(chunk.dictionary.buffers()[1], np.int32)[: len(chunk.dictionary) + 1])
+            places = chunk.indices.drop_null().to_numpy(zero_copy_only=False)
+            total += int(lengths[places].sum(dtype=np.int64))
+    if total > MAX_TEXT_BYTES:
+        _refuse(f"its texts take {total:,} bytes, more than {MAX_TEXT_BYTES:,}")
+
+
+def _strings(texts: pa.Table, name: str) -> list[str | None]:
+    return texts.column(name).cast(pa.string()).to_pylist()
+
+
+def _deletes(operations: list[str | None]) -> NDArray[np.bool_]:
+    strange = set(operations) - {"upsert", "delete"}
+    if strange:
+        _refuse(f"row {min(map(operations.index, strange))} has the operation {sorted(map(repr, strange))[0][:80]}")
+    return np.fromiter((operation == "delete" for operation in operations), np.bool_, len(operations))
+
+
+def _vectors(column: pa.ChunkedArray, deletes: NDArray[np.bool_], dimension: int) -> NDArray[np.float32]:
+    """float32 (n, dimension) with zeros for deletes; a vector that a delete may carry is dropped."""
+    found = np.zeros((len(column), dimension), np.float32)
+    start = 0
+    for chunk in column.chunks:
+        present = chunk.is_valid().to_numpy(zero_copy_only=False)
+        values = chunk.flatten()
+        if values.null_count:
+            _refuse("a vector has a null among its numbers")
+        found[start : start + len(chunk)][present] = values.to_numpy().reshape(-1, dimension)
+        missing = np.flatnonzero(~present & ~deletes[start : start + len(chunk)])
+        if missing.size:
+            _refuse(f"row {start + int(missing[0])} is an upsert without a vector")
+        start += len(chunk)
+    found[deletes] = 0
+    return found
+
+
+@contextmanager
+def _verdict() -> Generator[None]:
+    """Whatever fails over bytes in memory is the bytes' fault: their size was bounded before they were read."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        _refuse(f"header field {'.'.join(map(str, first['loc']))!r}: {first['msg']}")
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        MemoryError,
+        RecursionError,
+    ) as e:
+        _refuse(f"it is not readable Parquet ({type(e).__name__}: {' '.join(str(e).split())[:200]})")
+
+
+def _not_a_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise BadDelta(f"The delta can't be used: {reason}.", remedy="Write it again with siltstone.deltas.writer.")

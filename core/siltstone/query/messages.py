@@ -1,0 +1,71 @@
+"""What a reader asks and what it gets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from siltstone.compaction.messages import Message
+
+MAX_RESULTS = 1_000
+MAX_TEXT = 8_000  # characters: what fits OpenAI's 8,191 tokens in any language
+MAX_IDS = 1_000
+Include = Literal["metadatas", "documents", "distances", "embeddings"]
+
+
+class QueryInput(Message):
+    """A question to one collection.
+
+    ``query``: the nearest rows to ``query_text`` or ``query_embedding``; ``get``: rows by ``ids`` or filter;
+    ``count``: how many there are. ``consistency="strong"`` lays deltas that are not merged yet over the version.
+    """
+
+    collection_name: str = "lines"
+    operation: Literal["query", "get", "count"] = "query"
+    query_text: str | None = Field(default=None, max_length=MAX_TEXT)
+    query_embedding: list[float] | None = Field(default=None, max_length=4_096)
+    n_results: int = Field(default=10, ge=1, le=MAX_RESULTS)
+    metadata_filter: dict[str, Any] | None = None
+    where_document: dict[str, Any] | None = None
+    ids: list[str] | None = Field(default=None, max_length=MAX_IDS)
+    limit: int = Field(default=100, ge=1, le=MAX_RESULTS)
+    offset: int = Field(default=0, ge=0)
+    include: list[Include] = ["metadatas", "documents", "distances"]
+    consistency: Literal["snapshot", "strong"] = "snapshot"
+    version: str | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> QueryInput:
+        asked = (self.query_text is not None) + (self.query_embedding is not None)
+        if self.operation == "query" and asked != 1:
+            raise ValueError("give exactly one of query_text and query_embedding")
+        if self.operation != "query" and asked:
+            raise ValueError(f"{self.operation} takes no query_text and no query_embedding")
+        if self.version is not None and self.consistency == "strong":
+            raise ValueError("an old version has no pending deltas: leave out version, or ask with snapshot")
+        return self
+
+
+class QueryResults(Message):
+    """Parallel lists, best first. What ``include`` does not name is ``None``; smaller distances are nearer."""
+
+    ids: list[str]
+    distances: list[float] | None = None
+    metadatas: list[dict[str, Any] | None] | None = None
+    documents: list[str | None] | None = None
+    embeddings: list[list[float]] | None = None
+
+
+class QueryOutput(Message):
+    """The answer and what it was answered from."""
+
+    collection_name: str
+    version: str | None  # None: nothing was promoted yet, all comes from pending deltas
+    version_age_seconds: float | None
+    pending_deltas: int | None  # seen by a strong read; None for a snapshot read, which looks at none
+    unusable_deltas: int = 0  # pending, and on their way to quarantine
+    stale: str | None = None  # why a newer version could not be opened, where that is so
+    space: Literal["cosine", "l2", "ip"]
+    results: QueryResults | None = None
+    count: int | None = None

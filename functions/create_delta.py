@@ -1,0 +1,15 @@
+"""``CreateDelta``: match the output with what was sent and write one immutable delta."""
+
+from __future__ import annotations
+
+from siltstone.embedding.create_delta import create_delta
+from siltstone.embedding.messages import CreateDeltaInput, CreateDeltaOutput
+
+from functions._entry import LambdaContext, entry
+from functions._provider import provider
+from functions._stores import clock, stores
+
+
+@entry("CreateDelta", CreateDeltaInput)
+def handler(request: CreateDeltaInput, _context: LambdaContext) -> CreateDeltaOutput:
+    return create_delta(request, stores(), clock, provider())

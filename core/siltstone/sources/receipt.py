@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from siltstone.errors import UnknownCollection
 from siltstone.records.ids import receipt_source_id
@@ -76,7 +76,7 @@ class Receipt(_Model):
     receipt_id: Number
     merchant_name: Name | None = None
     lines: Annotated[tuple[Line, ...], Field(min_length=1, strict=False)]
-    words: Annotated[tuple[Word, ...], Field(strict=False)] = ()
+    words: Annotated[tuple[Word, ...], Field(strict=False), BeforeValidator(lambda words: words or ())] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Receipt:

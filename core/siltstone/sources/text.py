@@ -30,15 +30,24 @@ def _check_metadata(raw: Any) -> Any:
     return check_metadata(raw) if isinstance(raw, dict) else raw  # pyright: ignore[reportUnknownArgumentType]
 
 
-class Text(BaseModel):
-    """A text. ``metadata`` is its own; see `check_metadata` for what it may hold."""
+class TextLine(BaseModel):
+    """A line of ``texts.jsonl``. ``metadata`` is the text's own; see `check_metadata` for what it may hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    collection: Annotated[str, AfterValidator(_check_name)]
     id: Annotated[str, AfterValidator(check_text_id)]
     text: Annotated[str, AfterValidator(lambda text: check_text(text, INPUT_TOKENS))]
     metadata: Annotated[dict[str, Any], BeforeValidator(_check_metadata)] = Field(default_factory=dict)
+
+    def into(self, collection: str) -> Text:
+        """The text for ``collection``. Raises pydantic's ``ValidationError`` if no collection can have that name."""
+        return Text(collection=collection, id=self.id, text=self.text, metadata=self.metadata)
+
+
+class Text(TextLine):
+    """A text for one collection."""
+
+    collection: Annotated[str, AfterValidator(_check_name)]
 
     @property
     def kind(self) -> Literal["text"]:

@@ -1,0 +1,24 @@
+"""Receipts from whatever a person points at."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from siltstone.errors import BadSource
+from siltstone.sources.files import mode_of
+from siltstone.sources.jsonl import read_receipts_jsonl
+from siltstone.sources.problem import SourceProblem
+from siltstone.sources.receipt import Receipt
+from siltstone.sources.sroie import read_sroie_folder
+
+
+def read_receipts(path: Path | str) -> Iterator[Receipt | SourceProblem]:
+    """Receipts of a ``.jsonl`` file or a folder in the SROIE layout. Raises `BadSource` for anything else."""
+    place = Path(path)
+    if stat.S_ISDIR(mode_of(place)):
+        return read_sroie_folder(place)
+    if place.suffix.lower() not in {".jsonl", ".ndjson"}:
+        raise BadSource(f"{place} is neither a folder nor a .jsonl file.", remedy="Name one of the two.")
+    return read_receipts_jsonl(place)

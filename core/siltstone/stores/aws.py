@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from siltstone.errors import BadSettings, StoreUnavailable
 
@@ -61,5 +62,5 @@ def store_errors(what: str) -> Generator[None]:
                 f"{what}: {code or status}.", remedy="Check the bucket's or table's name and the role's permissions."
             ) from error
         raise
-    except (HTTPClientError, IncompleteReadError) as error:
+    except (NoConnection, HTTPClientError, IncompleteReadError) as error:
         raise StoreUnavailable(f"{what}: {error}.", remedy="Try the same state again.") from error

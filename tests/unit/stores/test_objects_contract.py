@@ -135,7 +135,7 @@ def test_delete_many_takes_more_than_one_request_holds(strict_objects: ObjectSto
     assert list(strict_objects.list("d/")) == []
 
 
-def test_a_listing_is_in_key_order_over_all_pages_and_knows_the_stores_clock(strict_objects: ObjectStore) -> None:
+def test_a_listing_is_in_key_order_over_all_pages_and_knows_the_stores_clock(objects: ObjectStore) -> None:
     for name in ("p/b", "p/a", "p/a/b", "q/x", "p-/x"):
         objects.put(name, name.encode())
     assert [found.key for found in objects.list("p/")] == ["p/a", "p/a/b", "p/b"]

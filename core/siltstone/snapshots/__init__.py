@@ -1,0 +1,1 @@
+"""Local copies of versions: fetched, verified, opened, written."""

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from siltstone_local.deployment import Deployment
+from dataclasses import dataclass
+
+from siltstone_local.deployment import Deployment, Function
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line. ``at``: epoch seconds of the invocation's end. ``stream``: one for each invocation."""
+
+    text: str
+    at: float
+    stream: str
 
 
 def function_log(deployment: Deployment, function: str, *, since: float = 0.0) -> list[str]:
@@ -10,10 +21,20 @@ def function_log(deployment: Deployment, function: str, *, since: float = 0.0) -
 
     ``function``: see `Deployment.function`. Raises `UnknownName`.
     """
-    group = deployment.function(function).log_group
+    return [line.text for line in log_lines(deployment, deployment.function(function), since=since)]
+
+
+def log_lines(deployment: Deployment, function: Function, *, since: float = 0.0) -> list[LogLine]:
+    """As `function_log`, with time and stream."""
     client = deployment.client("logs")
+    pages = client.get_paginator("filter_log_events").paginate(
+        logGroupName=function.log_group, startTime=int(since * 1000)
+    )
     try:
-        pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=int(since * 1000))
-        return [event["message"] for page in pages for event in page["events"]]
+        return [
+            LogLine(event["message"], event["timestamp"] / 1000, event["logStreamName"])
+            for page in pages
+            for event in page["events"]
+        ]
     except client.exceptions.ResourceNotFoundException:
         return []

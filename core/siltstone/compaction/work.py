@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from siltstone.compaction.manifests import read_manifest
 from siltstone.compaction.messages import MergeInput, Ref, Run
 from siltstone.compaction.staging import read_document, write_document
 from siltstone.errors import ManifestDamaged, SettingsMismatch
-from siltstone.snapshots.files import WORKERS, copy_folder, files_in, sha256_of
+from siltstone.parallel import in_parallel
+from siltstone.snapshots.files import copy_folder, files_in, sha256_of
 from siltstone.snapshots.restore import RemoteFile, restore_files, restore_version
 from siltstone.snapshots.scratch import Scratch
 from siltstone.stores.objects import ObjectStore
@@ -65,8 +65,7 @@ def stage(snapshots: ObjectStore, run: Run, folder: Path, progress: Progress, ch
         etag = snapshots.put_file(prefix + path, local, sha256=digest)
         return StagedFile(path=path, key=prefix + path, etag=etag, size=local.stat().st_size, sha256=digest)
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        files = list(pool.map(upload, files_in(folder)))
+    files = in_parallel(upload, files_in(folder))
     work = Work(
         parts_done=progress.parts_done,
         counts=progress.counts,
@@ -109,7 +108,7 @@ def _bring_base(version: str, plan: Plan, snapshots: ObjectStore, scratch: Scrat
     with scratch.kept(f"base-{name}-{version}") as entry:
         _remove_partials(entry)
         scratch.make_room(2 * manifest.total_bytes)
-        restore_version(snapshots, plan.collection, version, entry / FILES)
+        restore_version(snapshots, manifest, entry / FILES)
         copy_folder(entry / FILES, files / STORE)
     counts = RowCounts(before=manifest.counts.after, after=manifest.counts.after)
     return Progress(0, counts, manifest.dead_slots)

@@ -6,14 +6,12 @@ import errno
 import hashlib
 import shutil
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from siltstone.errors import DiskFull, ManifestDamaged
-
-WORKERS = 8
+from siltstone.parallel import in_parallel
 
 
 class Named(Protocol):
@@ -69,11 +67,10 @@ def differences(folder: Path, files: Sequence[Named]) -> list[str]:
             found[file.path] = f"has {path.stat().st_size} bytes instead of {file.size}"
         else:
             right_size.append(file)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        hashes = pool.map(sha256_of, [folder / file.path for file in right_size])
-        for file, digest in zip(right_size, hashes, strict=True):
-            if digest != file.sha256:
-                found[file.path] = "has another SHA-256"
+    hashes = in_parallel(sha256_of, [folder / file.path for file in right_size])
+    for file, digest in zip(right_size, hashes, strict=True):
+        if digest != file.sha256:
+            found[file.path] = "has another SHA-256"
     return [f"{path} {what}" for path, what in sorted(found.items())]
 
 

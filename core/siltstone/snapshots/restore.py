@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from siltstone import keys
 from siltstone.compaction.documents import Manifest
 from siltstone.compaction.manifests import read_manifest
 from siltstone.errors import ManifestDamaged, ObjectNotFound, PreconditionFailed, SnapshotDamaged
-from siltstone.snapshots.files import WORKERS, differences, local_path, room_for
+from siltstone.parallel import in_parallel
+from siltstone.snapshots.files import differences, local_path, room_for
 from siltstone.stores.objects import ObjectStore
 
 
@@ -33,23 +33,21 @@ class RemoteFile:
     etag: str | None = None
 
 
-def restore_version(snapshots: ObjectStore, collection: str, version: str, folder: Path) -> Manifest:
-    """Make ``folder`` hold exactly the version's files, verified, and return its manifest.
+def restore_version(snapshots: ObjectStore, manifest: Manifest, folder: Path) -> None:
+    """Make ``folder`` hold exactly the version's files, verified.
 
     What is there already is used if every hash still matches, else it is fetched again: opening a directory changes it,
     so open ``folder`` only if you will not come back for it, else open a `copy_folder` of it.
     Raises `UnknownVersion`, `ManifestDamaged`, `SnapshotDamaged`, `DiskFull`, `StoreUnavailable`.
     """
-    manifest = read_manifest(snapshots, collection, version)
-    prefix = keys.version(collection, version)
+    prefix = keys.version(manifest.collection, manifest.version)
     files = [RemoteFile(file.path, prefix + file.path, file.size, file.sha256) for file in manifest.files]
     try:
         restore_files(snapshots, files, folder)
     except SnapshotDamaged:
-        # Retention may have removed the version meanwhile, manifest first: that is no damage.
-        read_manifest(snapshots, collection, version)
+        # Retention may have removed the version meanwhile, manifest first: that is no damage but `UnknownVersion`.
+        read_manifest(snapshots, manifest.collection, manifest.version)
         raise
-    return manifest
 
 
 def restore_files(store: ObjectStore, files: Sequence[RemoteFile], folder: Path) -> None:
@@ -81,15 +79,14 @@ def _fetch(store: ObjectStore, files: Sequence[RemoteFile], folder: Path) -> Non
     for target in targets:
         target.parent.mkdir(parents=True, exist_ok=True)
 
-    def fetch(file: RemoteFile, target: Path) -> None:
+    def fetch(task: tuple[RemoteFile, Path]) -> None:
+        file, target = task
         try:
             store.get_file(file.key, target, if_match=file.etag)
         except (ObjectNotFound, PreconditionFailed) as error:
             raise SnapshotDamaged(f"{file.key} is gone or changed.", remedy="Run `siltstone verify`.") from error
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for _ in pool.map(fetch, files, targets):
-            pass
+    in_parallel(fetch, zip(files, targets, strict=True))
 
 
 def _check_paths(files: Sequence[RemoteFile]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from siltstone import keys
 from siltstone.errors import ManifestDamaged
 from siltstone.settings import CollectionSettings, HnswSettings, Space
 
 MAX_BATCH = 2_500  # rows; one call holds the interpreter for seconds, and flushes the whole index once
-
-_SHARD = re.compile(r"\.s\d{2}$")
 
 Vectors = NDArray[np.float32]
 Metadata = dict[str, Any]
@@ -46,7 +44,7 @@ class CollectionSpec:
                 f"The stored settings of {collection} can't be read: {error.errors()[0]['msg']}.",
                 remedy="Run `siltstone verify`.",
             ) from error
-        name = _SHARD.sub("", collection) if settings.shards > 1 else collection
+        name = keys.split_shard(collection)[0] if settings.shards > 1 else collection
         return CollectionSpec(name, settings.dimension, settings.space, settings.hnsw)
 
 

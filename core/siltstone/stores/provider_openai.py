@@ -120,7 +120,7 @@ class OpenAIProvider:
             # 429 with this code is no throttling: the account has no money left.
             if error.status_code == 429 and error.code == "insufficient_quota":
                 raise ProviderRefused(words, remedy="Raise the account's quota, then start again.") from None
-            if error.status_code in (408, 409, 429) or error.status_code >= 500:
+            if error.status_code in (408, 429) or error.status_code >= 500:
                 raise ProviderUnavailable(words) from None
             if error.status_code in (401, 403):
                 raise ProviderRefused(words, remedy="Put a valid key into the provider's secret.") from None

@@ -91,6 +91,11 @@ def pointer(collection: str) -> str:
     return f"{SNAPSHOTS}{collection}/latest/pointer.txt"
 
 
+def pins(collection: str) -> str:
+    """Prefix of the small objects that name the versions that retention must keep."""
+    return f"{SNAPSHOTS}{collection}/pins/"
+
+
 def staging(collection: str, run_id: str, state: str, attempt: str) -> str:
     """Prefix of the scratch files of one attempt of one state of one run."""
     return f"{STAGING}{collection}/{run_id}/{state}/{attempt}/"

@@ -52,6 +52,11 @@ def renew(run: Run, stores: Stores, clock: Clock, taking: int | None = None) -> 
     )
 
 
+def release(run: Run, stores: Stores, *, take: int | None, failures: int) -> bool:
+    """Free the lock and leave what the next run must know. ``False``: it had passed to another owner."""
+    return stores.leases.release(lock_id(run.collection), run.owner, run.token, take=take, failures=failures)
+
+
 def token_floor(snapshots: ObjectStore, collection: str) -> int:
     """The greatest token that S3 has seen. A lock table restored from an old backup must not hand one out again."""
     pinned = read_pointer(snapshots, collection)

@@ -25,7 +25,8 @@ def build(stage: str | None, outdir: str | None = None, config: Path = CONFIG) -
     """The app, not yet synthesized. Raises `BadSettings`. ``stage``: else the context's, else ``STAGE``."""
     app = App(outdir=outdir, analytics_reporting=False)
     chosen = stage or app.node.try_get_context("stage") or os.environ.get("STAGE")
-    SiltstoneStack(app, chosen, load_stage(config, chosen))
+    settings = load_stage(config, chosen)
+    SiltstoneStack(app, str(chosen), settings)
     return app
 
 

@@ -72,6 +72,7 @@ class Functions(Construct):
         scope: Construct,
         construct_id: str,
         stage: str,
+        *,
         settings: StageSettings,
         storage: Storage,
         queue: sqs.IQueue,
@@ -96,7 +97,7 @@ class Functions(Construct):
         name = self._settings.openai_secret
         if name is None:
             # Holds a random word until somebody puts the provider's key in: docs/operations.
-            return secrets.Secret(
+            return secrets.Secret(  # pyright: ignore[reportReturnType] - jsii's names
                 self, "OpenAiKey", description="OpenAI API key", removal_policy=removal(self._settings)
             )
         if name.startswith("arn:"):
@@ -127,7 +128,8 @@ class Functions(Construct):
         function_name = resource(self._stage, name)
         size = size_of(name, self._settings)
         group = log_group(self, f"{state}Logs", f"/aws/lambda/{function_name}", self._settings)
-        role = iam.Role(self, f"{state}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        principal = iam.ServicePrincipal("lambda.amazonaws.com")
+        role = iam.Role(self, f"{state}Role", assumed_by=principal)  # pyright: ignore[reportArgumentType] - jsii's names
         group.grant_write(role)
         self._allow(role, GRANTS[name])
         return lambda_.DockerImageFunction(
@@ -143,7 +145,7 @@ class Functions(Construct):
             ephemeral_storage_size=Size.mebibytes(size.disk_mb),
             reserved_concurrent_executions=size.reserved_concurrency,
             environment=self._environment,
-            role=role,
+            role=role,  # pyright: ignore[reportArgumentType] - jsii's names
             log_group=group,
             tracing=lambda_.Tracing.ACTIVE,
         )

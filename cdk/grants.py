@@ -34,7 +34,8 @@ class Grant:
 
     deltas: BucketGrant = BucketGrant()
     snapshots: BucketGrant = BucketGrant()
-    lock: bool = False
+    lock: bool = False  # renews and releases
+    takes_lock: bool = False
     ledger: bool = False
     sources: bool = False
     hints: bool = False  # sends to the delta queue
@@ -43,14 +44,12 @@ class Grant:
 
 GRANTS: dict[FunctionName, Grant] = {
     "list_collections": Grant(deltas=BucketGrant(read=PENDING), snapshots=BucketGrant(read=ANY)),
-    "acquire_lock": Grant(lock=True, snapshots=BucketGrant(read=ANY)),
+    "acquire_lock": Grant(lock=True, takes_lock=True, snapshots=BucketGrant(read=ANY)),
     "renew_lock": Grant(lock=True),
     "download": Grant(
         lock=True,
         ledger=True,
-        deltas=BucketGrant(
-            read=(*PENDING, f"{keys.QUARANTINE}*"), write=(f"{keys.QUARANTINE}*",), delete=PENDING
-        ),
+        deltas=BucketGrant(read=(*PENDING, f"{keys.QUARANTINE}*"), write=(f"{keys.QUARANTINE}*",), delete=PENDING),
         snapshots=BucketGrant(read=ANY, write=(f"{keys.STAGING}*",)),
     ),
     "merge": Grant(lock=True, snapshots=BucketGrant(read=ANY, write=(f"{keys.STAGING}*",))),
@@ -68,9 +67,8 @@ GRANTS: dict[FunctionName, Grant] = {
         ledger=True,
         sources=True,
         hints=True,
-        deltas=BucketGrant(
-            read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")
-        ),
+        secret=True,
+        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")),
     ),
     "submit_batch": Grant(ledger=True, secret=True, deltas=BucketGrant(read=BATCH_FILES, write=BATCH_FILES)),
     "poll_batch": Grant(ledger=True, secret=True, deltas=BucketGrant(read=BATCH_FILES, write=BATCH_FILES)),
@@ -78,32 +76,27 @@ GRANTS: dict[FunctionName, Grant] = {
         ledger=True,
         sources=True,
         secret=True,
-        deltas=BucketGrant(
-            read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")
-        ),
+        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")),
     ),
     "record_outcome": Grant(
         ledger=True,
         sources=True,
         hints=True,
-        deltas=BucketGrant(
-            read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")
-        ),
+        secret=True,
+        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")),
     ),
     "query": Grant(secret=True, deltas=BucketGrant(read=PENDING), snapshots=BucketGrant(read=ANY)),
     "embed_now": Grant(
         sources=True,
         hints=True,
         secret=True,
-        deltas=BucketGrant(
-            read=(f"{keys.SOURCES}*", *PENDING), write=(f"{keys.SOURCES}*", f"{keys.DELTAS}*")
-        ),
+        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *PENDING), write=(f"{keys.SOURCES}*", f"{keys.DELTAS}*")),
     ),
     "start_compaction": Grant(),
 }
 
 
-def grant_storage(role: iam.IGrantable, grant: Grant, storage: Storage) -> None:
+def grant_storage(role: iam.Role, grant: Grant, storage: Storage) -> None:
     """Give a role the buckets' and tables' part of its grant."""
     statements = [
         *_bucket(grant.deltas, storage.delta_bucket),
@@ -111,7 +104,7 @@ def grant_storage(role: iam.IGrantable, grant: Grant, storage: Storage) -> None:
         *_tables(grant, storage),
     ]
     for statement in statements:
-        role.grant_principal.add_to_principal_policy(statement)
+        role.add_to_principal_policy(statement)
 
 
 def _bucket(grant: BucketGrant, bucket: s3.IBucket) -> Iterable[iam.PolicyStatement]:
@@ -119,9 +112,7 @@ def _bucket(grant: BucketGrant, bucket: s3.IBucket) -> Iterable[iam.PolicyStatem
         return
     # Without the right to list, S3 answers 403 instead of 404 for a missing key, also where the listing is limited to
     # a prefix: a pointer that does not exist yet would look like a broken permission.
-    yield iam.PolicyStatement(
-        actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[bucket.bucket_arn]
-    )
+    yield iam.PolicyStatement(actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[bucket.bucket_arn])
     for actions, patterns in (
         # If-Match on a write or a delete also needs the right to read the key.
         (["s3:GetObject"], sorted({*grant.read, *grant.write, *grant.delete})),
@@ -140,10 +131,10 @@ def _bucket(grant: BucketGrant, bucket: s3.IBucket) -> Iterable[iam.PolicyStatem
 
 
 def _tables(grant: Grant, storage: Storage) -> Iterable[iam.PolicyStatement]:
-    items = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-    many = [*items, "dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:Query", "dynamodb:Scan"]
+    held = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    many = [*held, "dynamodb:PutItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"]
     for wanted, table, actions in (
-        (grant.lock, storage.lock_table, ["dynamodb:GetItem", "dynamodb:UpdateItem"]),
+        (grant.lock, storage.lock_table, [*held, "dynamodb:PutItem"] if grant.takes_lock else held),
         (grant.ledger, storage.ledger_table, many),
         (grant.sources, storage.source_table, many),
     ):

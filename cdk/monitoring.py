@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -10,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cdk.machines import MachineName
 from cdk.names import METRICS_NAMESPACE, SERVICE, resource
 from cdk.settings import StageSettings
 
@@ -27,9 +30,9 @@ class Monitoring(Construct):
         scope: Construct,
         construct_id: str,
         stage: str,
+        *,
         settings: StageSettings,
-        compaction: sfn.StateMachine,
-        embedding: sfn.StateMachine,
+        machines: Mapping[MachineName, sfn.StateMachine],
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -68,14 +71,14 @@ class Monitoring(Construct):
         )
         self._alarm(
             "CompactionFailed",
-            compaction.metric_failed(period=_HOUR, statistic="Sum"),
+            machines["compaction"].metric_failed(period=_HOUR, statistic="Sum"),
             1,
             _AT_LEAST,
             what="A compaction failed for at least one collection.",
         )
         self._alarm(
             "EmbeddingFailed",
-            embedding.metric_failed(period=_HOUR, statistic="Sum"),
+            machines["embedding"].metric_failed(period=_HOUR, statistic="Sum"),
             1,
             _AT_LEAST,
             what="An embedding batch failed for good.",
@@ -83,7 +86,7 @@ class Monitoring(Construct):
         # A schedule that stopped emits nothing, and nothing else would notice.
         self._alarm(
             "CompactionSilent",
-            compaction.metric_started(period=listing, statistic="Sum"),
+            machines["compaction"].metric_started(period=listing, statistic="Sum"),
             1,
             _BELOW,
             periods=3,
@@ -130,5 +133,5 @@ class Monitoring(Construct):
             treat_missing_data=missing,
         )
         if self._topic is not None:
-            alarm.add_alarm_action(actions.SnsAction(self._topic))
+            alarm.add_alarm_action(actions.SnsAction(self._topic))  # pyright: ignore[reportArgumentType] - jsii's names
         self.alarms.append(alarm)

@@ -112,8 +112,7 @@ class StageSettings(CollectionBook):
         book = {name: getattr(self, name) for name in CollectionBook.model_fields}
         found = CollectionBook(**book).model_dump(mode="json", exclude_defaults=True)
         found["collections"] = {
-            name: settings.model_dump(mode="json", exclude_defaults=True)
-            for name, settings in self.collections.items()
+            name: settings.model_dump(mode="json", exclude_defaults=True) for name, settings in self.collections.items()
         }
         return json.dumps(found, separators=(",", ":"))
 

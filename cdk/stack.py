@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from aws_cdk import CfnOutput, Environment, Stack, Tags
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from cdk.functions import ROOT, Functions
-from cdk.machines import Machine
+from cdk.machines import STATES, Machine, MachineName
 from cdk.monitoring import Monitoring
 from cdk.names import SERVICE, camel
 from cdk.settings import StageSettings
@@ -33,12 +34,16 @@ class SiltstoneStack(Stack):
         Tags.of(self).add("stage", stage)
         storage = Storage(self, "Storage", settings)
         hints = DeltaQueue(self, "Hints", settings)
-        functions = Functions(self, "Functions", stage, settings, storage, hints.queue)
-        compaction = Machine(self, "Compaction", "compaction", stage, settings, functions, definitions).machine
-        embedding = Machine(self, "Embedding", "embedding", stage, settings, functions, definitions).machine
-        Triggers(self, "Triggers", stage, settings, functions, hints.queue, compaction, embedding)
+        functions = Functions(self, "Functions", stage, settings=settings, storage=storage, queue=hints.queue)
+        machines: dict[MachineName, sfn.StateMachine] = {
+            name: Machine(
+                self, camel(name), stage, name=name, settings=settings, functions=functions, definitions=definitions
+            ).machine
+            for name in STATES
+        }
+        Triggers(self, "Triggers", stage, settings=settings, functions=functions, queue=hints.queue, machines=machines)
         monitoring = Monitoring(
-            self, "Monitoring", stage, settings, compaction, embedding, dead_letters=hints.dead_letters
+            self, "Monitoring", stage, settings=settings, machines=machines, dead_letters=hints.dead_letters
         )
         outputs = {
             "DeltaBucketName": storage.delta_bucket.bucket_name,
@@ -48,8 +53,8 @@ class SiltstoneStack(Stack):
             "SourceTableName": storage.source_table.table_name,
             "DeltaQueueUrl": hints.queue.queue_url,
             "DeadLetterQueueUrl": hints.dead_letters.queue_url,
-            "CompactionMachineArn": compaction.state_machine_arn,
-            "EmbeddingMachineArn": embedding.state_machine_arn,
+            "CompactionMachineArn": machines["compaction"].state_machine_arn,
+            "EmbeddingMachineArn": machines["embedding"].state_machine_arn,
             "OpenAiSecretArn": functions.secret.secret_arn,
             "Collections": settings.collections_json(),
             "AlarmNames": ",".join(alarm.alarm_name for alarm in monitoring.alarms),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import Duration
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_scheduler as scheduler
@@ -11,6 +13,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from cdk.functions import Functions, size_of
+from cdk.machines import MachineName
 from cdk.names import resource
 from cdk.settings import StageSettings
 
@@ -50,17 +53,17 @@ class Triggers(Construct):
         scope: Construct,
         construct_id: str,
         stage: str,
+        *,
         settings: StageSettings,
         functions: Functions,
         queue: sqs.IQueue,
-        compaction: sfn.StateMachine,
-        embedding: sfn.StateMachine,
+        machines: Mapping[MachineName, sfn.StateMachine],
     ) -> None:
         super().__init__(scope, construct_id)
         triggers = settings.triggers
         starter = functions["start_compaction"]
-        starter.add_environment("COMPACTION_MACHINE_ARN", compaction.state_machine_arn)
-        compaction.grant_start_execution(starter)
+        starter.add_environment("COMPACTION_MACHINE_ARN", machines["compaction"].state_machine_arn)
+        machines["compaction"].grant_start_execution(starter)
         starter.add_event_source(
             event_sources.SqsEventSource(
                 queue,
@@ -70,10 +73,17 @@ class Triggers(Construct):
                 report_batch_item_failures=True,
             )
         )
-        self._schedule("CompactOnSchedule", resource(stage, "compact"), triggers.compact_every_minutes, compaction,
-                       {"operation": "compact"})
+        self._schedule(
+            "CompactOnSchedule",
+            resource(stage, "compact"),
+            triggers.compact_every_minutes,
+            machines["compaction"],
+            {"operation": "compact"},
+        )
         # Always there, so that every stage has the same shape; disabled where the stage plans by hand.
-        self._schedule("PlanOnSchedule", resource(stage, "plan"), triggers.plan_every_minutes, embedding, {})
+        self._schedule(
+            "PlanOnSchedule", resource(stage, "plan"), triggers.plan_every_minutes, machines["embedding"], {}
+        )
 
     def _schedule(
         self, construct_id: str, name: str, minutes: int | None, machine: sfn.StateMachine, event: dict[str, str]
@@ -84,7 +94,7 @@ class Triggers(Construct):
             schedule_name=name,
             schedule=scheduler.ScheduleExpression.rate(Duration.minutes(minutes or 60)),
             enabled=minutes is not None,
-            target=targets.StepFunctionsStartExecution(
+            target=targets.StepFunctionsStartExecution(  # pyright: ignore[reportArgumentType] - jsii's names
                 machine,
                 input=scheduler.ScheduleTargetInput.from_object(event),
                 retry_attempts=3,

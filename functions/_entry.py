@@ -78,11 +78,12 @@ def entry(
                     metrics.add_metric(name, MetricUnit.NoUnit, value)
                 return output.model_dump(mode="json")
             finally:
+                if metrics.metric_set:
+                    metrics.flush_metrics()
                 logger.reset_keys()
 
-        return tracer.capture_lambda_handler(
-            metrics.log_metrics(handler, raise_on_empty_metrics=False), capture_response=False, capture_error=False
-        )
+        # Neither payloads nor stack traces go into a trace: a receipt's text may be in them.
+        return tracer.capture_lambda_handler(handler, capture_response=False, capture_error=False)
 
     return decorate
 

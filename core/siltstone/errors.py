@@ -194,5 +194,9 @@ class IllegalTransition(Refused):
     """A batch can't go from its present status to the one that was asked for."""
 
 
+class BacklogTooLarge(Refused):
+    """More pending rows than a strong read may hold in memory. Compact first, or read the snapshot."""
+
+
 class SchemaTooNew(Refused):
     """A file was written by a newer release. Upgrade this one."""

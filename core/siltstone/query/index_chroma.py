@@ -35,7 +35,7 @@ class ChromaIndex:
     """`siltstone.query.index.SnapshotIndex` over chromadb."""
 
     def __init__(self, client: ClientAPI, collection: Collection, spec: CollectionSpec) -> None:
-        self._client = client
+        self._client = cast(Any, client)  # `close` is not in the interface that chromadb declares
         self._collection = collection
         self._spec = spec
 

@@ -31,7 +31,7 @@ class QueryInput(Message):
     ids: list[str] | None = Field(default=None, max_length=MAX_IDS)
     limit: int = Field(default=100, ge=1, le=MAX_RESULTS)
     offset: int = Field(default=0, ge=0)
-    include: list[Include] = ["metadatas", "documents", "distances"]
+    include: tuple[Include, ...] = ("metadatas", "documents", "distances")
     consistency: Literal["snapshot", "strong"] = "snapshot"
     version: str | None = None
 

@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +95,7 @@ class SnapshotReader:
         self._old_gate = threading.Lock()
 
     @contextlib.contextmanager
-    def reading(self, collection: str, *, version: str | None = None, fresh: bool = False) -> Iterator[Opened | None]:
+    def reading(self, collection: str, *, version: str | None = None, fresh: bool = False) -> Generator[Opened | None]:
         """The current version, or the one named; ``None`` if none was ever promoted. ``fresh``: ask the pointer now.
 
         A refresh that fails keeps serving the version that is open, and says so in `Opened.stale`; with ``fresh`` it
@@ -181,10 +181,10 @@ class SnapshotReader:
 
     def _named(self, collection: str, held: Opened | None) -> str | None:
         """The version that the pointer names, or ``None``: unchanged since last asked, or no pointer ever."""
-        if held is not None and (etag := self._etags.get(collection)):
-            # The cheap way: nothing is transferred while the pointer stands still.
-            if self._snapshots.get_if_changed(keys.pointer(collection), etag) is None:
-                return None
+        etag = self._etags.get(collection)
+        # The cheap way: nothing is transferred while the pointer stands still.
+        if held and etag and self._snapshots.get_if_changed(keys.pointer(collection), etag) is None:
+            return None
         pin = read_pointer(self._snapshots, collection)
         if pin.etag is not None:
             self._etags[collection] = pin.etag
@@ -195,7 +195,9 @@ class SnapshotReader:
         folder = Path(tempfile.mkdtemp(dir=self._private.name, prefix=f"{version}-"))
         try:
             restore_version(self._snapshots, manifest, folder / "files")
-            index = self._open_index(folder / "files", CollectionSpec.of(collection, manifest.settings))
+            index = self._open_index(
+                folder / "files", CollectionSpec.of(keys.split_shard(collection)[0], manifest.settings)
+            )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -1,0 +1,55 @@
+"""``query``: a question to one collection, by direct invocation or through the function URL."""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import lru_cache
+from typing import Any
+
+from siltstone.errors import InvalidInput, NotFound, SiltstoneError, Transient
+from siltstone.query.index_chroma import open_index
+from siltstone.query.messages import QueryInput, QueryOutput
+from siltstone.query.pending import PendingReader
+from siltstone.query.query import Readers, query
+from siltstone.query.reader import SnapshotReader
+
+from functions._entry import LambdaContext, entry
+from functions._environment import environment
+from functions._provider import provider
+from functions._stores import clock, stores
+
+_STATUS: tuple[tuple[type[SiltstoneError], int], ...] = ((InvalidInput, 400), (NotFound, 404), (Transient, 503))
+
+
+@lru_cache(maxsize=1)
+def _readers() -> Readers:
+    scratch = environment().scratch_dir / "query"
+    snapshots = SnapshotReader(stores().snapshots, clock, scratch, open_index)
+    return Readers(snapshots, PendingReader(stores().deltas, snapshots, stores().settings, scratch))
+
+
+@entry("Query", QueryInput)
+def answer(request: QueryInput, _context: LambdaContext) -> QueryOutput:
+    return query(request, _readers(), stores().settings, clock, provider)
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Direct invocation raises an error by its name; over HTTP it becomes a status."""
+    if "requestContext" not in event:
+        return answer(event, context)
+    try:
+        body = event.get("body") or "{}"
+        question = json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
+        return _reply(200, answer(question, context))
+    except ValueError as error:
+        return _reply(400, {"error": "BadEvent", "message": f"The body is not JSON: {error}."})
+    except SiltstoneError as error:
+        for family, status in _STATUS:
+            if isinstance(error, family):
+                return _reply(status, {"error": type(error).__name__, "message": str(error)})
+        raise
+
+
+def _reply(status: int, body: dict[str, Any]) -> dict[str, Any]:
+    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}

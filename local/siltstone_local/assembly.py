@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from siltstone_local.emulator import ACCOUNT, REGION
+from siltstone_local.aws import ACCOUNT, REGION
 from siltstone_local.errors import TemplateUnsupported
 
 _PLACEHOLDERS = {"${AWS::AccountId}": ACCOUNT, "${AWS::Region}": REGION, "${AWS::Partition}": "aws"}

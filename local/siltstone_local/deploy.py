@@ -12,8 +12,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from siltstone_local.assembly import Stack, read_assembly
+from siltstone_local.aws import ACCOUNT, REGION
 from siltstone_local.deployment import Deployment, describe
-from siltstone_local.emulator import ACCOUNT, REGION, Emulator
+from siltstone_local.emulator import Emulator
 from siltstone_local.errors import DeployFailed
 from siltstone_local.runtime import FunctionRuntime
 from siltstone_local.template import Package, transform

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from siltstone_local.emulator import aws_client
+from siltstone_local.aws import aws_client
 from siltstone_local.errors import UnknownName
 
 
@@ -133,9 +133,12 @@ class Deployment:
         return self.outputs[name]
 
 
-def describe(endpoint: str, stacks: list[str]) -> Deployment:
-    """Read the named stacks, as deployed, from the emulator at ``endpoint``."""
+def describe(endpoint: str, stacks: list[str] | None = None) -> Deployment:
+    """Read the named stacks (default: all), as deployed, from the emulator at ``endpoint``."""
     cloudformation = aws_client("cloudformation", endpoint)
+    if stacks is None:
+        pages = cloudformation.get_paginator("describe_stacks").paginate()
+        stacks = [each["StackName"] for page in pages for each in page["Stacks"]]
     outputs: dict[str, str] = {}
     resources: list[Resource] = []
     for stack in stacks:

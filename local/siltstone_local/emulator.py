@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -10,37 +11,21 @@ import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
-import boto3
-from botocore.config import Config
 from siltstone.errors import BadSettings
 
+from siltstone_local.aws import REGION, aws_client
 from siltstone_local.errors import EmulatorNotInstalled, EmulatorNotStarted
 from siltstone_local.paths import EMULATOR_VENV, LOOPBACK, free_port, port_is_taken
-from siltstone_local.processes import FunctionProcess, end_group, function_processes, is_running, kill_processes
-
-REGION = "us-east-1"
-ACCOUNT = "000000000000"
-CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+from siltstone_local.processes import FunctionProcess, end_group, function_processes, kill_processes
 
 _READY_WITHIN = 60.0  # seconds; 0.3 on an idle machine
-_STOP_WITHIN = 20.0  # seconds: a graceful stop writes the kept state
+_STOP_WITHIN = 60.0  # seconds: a graceful stop writes what is kept; 0.3 where nothing is
 _LOG_TAIL = 2000  # characters of the log in an error
-_RECORD = "emulator.json"
+_RECORD = "emulator.json"  # of the last start
+_LOCK = "emulator.lock"  # held by the emulator as long as it lives: a process id alone may be somebody else's
 _WAIT_SCALE = "stepfunctions._SFN_WAIT_SCALE"
-
-
-def aws_client(service: str, endpoint: str) -> Any:
-    """A boto3 client of the emulated AWS at ``endpoint``, whatever the caller's profile and environment are."""
-    config = Config(
-        retries={"total_max_attempts": 3, "mode": "standard"},
-        connect_timeout=5,
-        read_timeout=120,
-        max_pool_connections=32,
-        s3={"addressing_style": "path"},
-    )
-    return boto3.Session(region_name=REGION, **CREDENTIALS).client(service, endpoint_url=endpoint, config=config)
 
 
 class Emulator:
@@ -71,6 +56,7 @@ class Emulator:
         self._venv = venv
         self._environment = environment or {}
         self._clients: dict[str, Any] = {}
+        self._process: subprocess.Popen[bytes] | None = None  # of whoever started it
         self.port = 0
         self.pid = 0
 
@@ -79,10 +65,10 @@ class Emulator:
         """The emulator that another process started on this folder, or ``None`` if it does not run."""
         emulator = cls(state)
         record = emulator._read_record()
-        if not record or not is_running(record["pid"]):
+        if not record or not emulator._is_locked():
             return None
         emulator.pid, emulator.port, emulator.persist = record["pid"], record["port"], record["persist"]
-        return emulator if emulator._answers() else None
+        return emulator
 
     @property
     def endpoint(self) -> str:
@@ -92,54 +78,51 @@ class Emulator:
     @property
     def running(self) -> bool:
         """Whether the process lives."""
-        return self.pid > 0 and is_running(self.pid)
+        return self._is_locked() if self._process is None else self._process.poll() is None
 
     def start(self) -> Self:
         """Start it and wait until it is ready. Raises `EmulatorNotInstalled`, `EmulatorNotStarted`."""
         python = self._venv / "bin" / "python"
         if not python.exists() or not any(self._venv.glob("lib/python*/site-packages/ministack/__main__.py")):
             raise EmulatorNotInstalled(f"There is no MiniStack in {self._venv}.", remedy="Run `make setup`.")
-        record = self._read_record()
-        if record and is_running(record["pid"]):
-            raise EmulatorNotStarted(
-                f"An emulator (process {record['pid']}) already runs on {self.state}.", remedy="Stop it: `make down`."
-            )
-        self.port = self._choose_port(record)
-        for folder in (self.state / "tmp", self.scratch):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        with self.log.open("wb") as log:
+        self.state.mkdir(parents=True, exist_ok=True)
+        with (self.state / _LOCK).open("w") as lock, self.log.open("ab") as log:
+            self._take(lock)
+            self.port = self._choose_port()
+            self._empty_folders()
+            log.truncate(0)
             # A session of its own: the functions stay in its process group, and a Ctrl-C in the caller's terminal
-            # does not end it before the caller has stopped what depends on it.
-            process = subprocess.Popen(
+            # does not end it before the caller has stopped what depends on it. It inherits the lock and holds it
+            # until it ends, however it ends.
+            self._process = subprocess.Popen(
                 [str(python), "-m", "ministack"],
                 env=self._process_environment(),
                 cwd=self.state,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=[lock.fileno()],
                 start_new_session=True,
             )
-        self.pid = process.pid
+        self.pid = self._process.pid
         try:
-            self._wait_until_ready(process)
+            self._wait_until_ready()
             (self.state / _RECORD).write_text(json.dumps({"pid": self.pid, "port": self.port, "persist": self.persist}))
         except BaseException:
             self.stop(seconds=1.0)
             raise
         return self
 
-    def stop(self, seconds: float = _STOP_WITHIN) -> None:
-        """Stop it, gracefully within ``seconds``, and every function process with it. Stopping twice is no error."""
-        if self.pid:
-            end_group(self.pid, seconds)
-            is_running(self.pid)
-        self.pid = 0
+    def stop(self, seconds: float = _STOP_WITHIN) -> bool:
+        """Stop it and every function process with it. Stopping twice is no error.
+
+        ``False``: it did not end gracefully within ``seconds`` and was killed, which loses what ``persist`` would keep.
+        """
+        graceful = end_group(self.pid, lambda: not self.running, seconds) if self.pid else True
+        self.pid, self._process = 0, None
         self._clients.clear()
-        for folder in (self.state / "tmp", self.scratch):
-            shutil.rmtree(folder, ignore_errors=True)
-        if not self.persist:
-            (self.state / _RECORD).unlink(missing_ok=True)
+        self._empty_folders()
+        return graceful
 
     def __enter__(self) -> Self:
         return self.start()
@@ -180,7 +163,31 @@ class Emulator:
         except FileNotFoundError:
             return ""
 
-    def _choose_port(self, record: dict[str, Any] | None) -> int:
+    def _take(self, lock: TextIO) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmulatorNotStarted(
+                f"An emulator already runs on {self.state}.", remedy="Stop it: `make down`."
+            ) from None
+
+    def _is_locked(self) -> bool:
+        try:
+            with (self.state / _LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _empty_folders(self) -> None:
+        for folder in (self.state / "tmp", self.scratch):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+
+    def _choose_port(self) -> int:
+        record = self._read_record()
         port = self._asked_port or (record["port"] if record and self.persist else 0)
         if not port:
             return free_port()
@@ -219,12 +226,12 @@ class Emulator:
             }
         return environment | self._environment
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _READY_WITHIN
         while time.monotonic() < deadline:
-            if process.poll() is not None:
+            if not self.running:
                 raise EmulatorNotStarted(
-                    f"MiniStack ended with {process.returncode} before it was ready: {self.log_tail()}",
+                    f"MiniStack ended before it was ready: {self.log_tail()}",
                     remedy=f"Its log is {self.log}.",
                 )
             if self._answers():

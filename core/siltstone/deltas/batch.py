@@ -102,3 +102,10 @@ class DeltaRows:
             documents=[document for batch in batches for document in batch.documents],
             metadatas=[metadata for batch in batches for metadata in batch.metadatas],
         )
+
+
+def without_nulls(metadata: dict[str, Any]) -> Metadata:
+    """Chroma drops a null when it inserts: leaving it out first keeps what is compared equal to what is stored."""
+    if None not in metadata.values():
+        return metadata
+    return {key: value for key, value in metadata.items() if value is not None}

@@ -19,7 +19,8 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from siltstone.deltas.batch import DeltaRows, Metadata
+from siltstone.deltas.batch import DeltaRows, Metadata, without_nulls
 from siltstone.errors import BadDelta, SchemaTooNew
 
 SCHEMA_VERSION = 1
@@ -72,7 +73,7 @@ def encode(rows: DeltaRows, header: DeltaHeader) -> bytes:
             pa.FixedSizeListArray.from_arrays(
                 pa.array(rows.embeddings.reshape(-1)), rows.dimension, mask=pa.array(rows.deletes)
             ),
-            pa.array(rows.documents, pa.string()),
+            pa.array(rows.documents, pa.string(), mask=rows.deletes),
             pa.array(metadata, pa.string()),
         ],
         schema=_schema(rows.dimension, pa.string()).with_metadata({_HEADER_KEY: header.model_dump_json().encode()}),
@@ -92,20 +93,20 @@ def encode(rows: DeltaRows, header: DeltaHeader) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_header(body: bytes) -> DeltaHeader:
+def read_header(source: bytes | Path) -> DeltaHeader:
     """The header alone, from the footer. Raises `BadDelta`, `SchemaTooNew`."""
     with _verdict():
-        return _header(_open(body))
+        return _header(_open(source))
 
 
-def decode(body: bytes) -> tuple[DeltaHeader, DeltaRows]:
-    """Read a whole delta. Its form is judged here; what it says, by :mod:`siltstone.deltas.validate`.
+def decode(source: bytes | Path) -> tuple[DeltaHeader, DeltaRows]:
+    """Read a whole delta, from bytes or a private file. Its form is judged here; what it says, by ``validate``.
 
     Raises `BadDelta` with the reason for bytes that are no such file or are too large, and `SchemaTooNew` for a newer
     release's. Memory: about the size of its vectors and twice its texts.
     """
     with _verdict():
-        file = _open(body)
+        file = _open(source)
         header = _header(file)
         texts = file.read(columns=_TEXTS)
         _bound_texts(texts)
@@ -139,24 +140,18 @@ def parse_metadata(text: str, where: str) -> Metadata:
     return without_nulls(value)
 
 
-def without_nulls(metadata: dict[str, Any]) -> Metadata:
-    """Chroma drops a null when it inserts: leaving it out first keeps what is compared equal to what is stored."""
-    return (
-        {key: value for key, value in metadata.items() if value is not None} if None in metadata.values() else metadata
-    )
-
-
 def _schema(dimension: int, text: pa.DataType) -> pa.Schema:
     vector = pa.list_(pa.field("element", pa.float32()), dimension)
     return pa.schema([("id", text), ("op", text), ("embedding", vector), ("document", text), ("metadata", text)])
 
 
-def _open(body: bytes) -> pq.ParquetFile:
+def _open(source: bytes | Path) -> pq.ParquetFile:
     """Open, and compare what the footer declares with the limits before anything is read or allocated."""
-    if len(body) > MAX_FILE_BYTES:
-        _refuse(f"{len(body):,} bytes are more than {MAX_FILE_BYTES:,}")
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if size > MAX_FILE_BYTES:
+        _refuse(f"{size:,} bytes are more than {MAX_FILE_BYTES:,}")
     file = pq.ParquetFile(
-        pa.BufferReader(body),
+        pa.memory_map(str(source)) if isinstance(source, Path) else pa.BufferReader(source),
         # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
         read_dictionary=_TEXTS,
         page_checksum_verification=True,

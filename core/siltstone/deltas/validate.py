@@ -45,7 +45,7 @@ def validate_rows(rows: DeltaRows, collection: str, settings: CollectionSettings
         _refuse(f"it has {len(rows):,} rows, not 1 to {MAX_ROWS:,}")
     if rows.dimension != settings.dimension:
         _refuse(f"its dimension is {rows.dimension}, not {settings.dimension}")
-    _check_ids(rows.ids)
+    check_ids(rows.ids)
     _check_shard(rows.ids, collection, settings)
     _check_vectors(rows, settings.space)
     for place, (document, metadata) in enumerate(zip(rows.documents, rows.metadatas, strict=True)):
@@ -54,7 +54,8 @@ def validate_rows(rows: DeltaRows, collection: str, settings: CollectionSettings
             _refuse_row(rows.ids, place, reason)
 
 
-def _check_ids(ids: Sequence[str]) -> None:
+def check_ids(ids: Sequence[str]) -> None:
+    """Texts of a usable length, none twice. Raises `BadDelta`."""
     seen: set[str] = set()
     for place, row_id in enumerate(ids):
         size = _utf8_size(row_id)
@@ -99,7 +100,7 @@ def _check_vectors(rows: DeltaRows, space: Space) -> None:
 
 
 def _document_fault(document: object) -> str:
-    size = _utf8_size(document) if isinstance(document, str) else None
+    size = _utf8_size(document)
     if size is None:
         return "the document is not text"
     return f"the document has more than {MAX_DOCUMENT_BYTES:,} bytes" if size > MAX_DOCUMENT_BYTES else ""
@@ -109,7 +110,7 @@ def _metadata_fault(metadata: dict[str, Any]) -> str:
     """Why Chroma would refuse or change this, or an empty string."""
     total = 0
     for key, value in metadata.items():
-        size = _utf8_size(key) if isinstance(key, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+        size = _utf8_size(key)
         if not size or key[0] in "#$" or key.startswith("chroma:"):
             return f"metadata key {key!r:.80} is reserved or no text"
         values: list[Any] = value if isinstance(value, list) else [value]
@@ -134,8 +135,10 @@ def _value_fault(value: object, *, nullable: bool) -> str:
     return "" if value is None and nullable else f"{type(value).__name__} is none of str, int, float, bool"
 
 
-def _utf8_size(text: str) -> int | None:
-    """Bytes of UTF-8; ``None`` for what has none (a lone surrogate)."""
+def _utf8_size(text: object) -> int | None:
+    """Bytes of UTF-8; ``None`` for what has none: a lone surrogate, or no text at all."""
+    if not isinstance(text, str):
+        return None
     if text.isascii():
         return len(text)
     try:

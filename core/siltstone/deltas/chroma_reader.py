@@ -1,0 +1,68 @@
+"""The process that reads one Chroma directory into one Parquet file: ``python -m ... FOLDER TARGET COLLECTION``.
+
+Exits with 3 and the reason on its error stream if the directory is no usable delta.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siltstone.deltas.batch import DeltaRows
+from siltstone.deltas.codec import MAX_ROWS, DeltaHeader, encode
+from siltstone.deltas.listing import CHROMA_FILE
+
+BAD_DELTA = 3
+_PAGE = 2_000
+
+
+def read_directory(folder: Path, collection: str) -> DeltaRows:
+    """All rows of the directory's one collection, or of the one called ``collection``. Raises `ValueError`."""
+    if not (folder / CHROMA_FILE).is_file():  # Chroma would make an empty one
+        raise ValueError(f"it has no {CHROMA_FILE}")
+    import chromadb
+    from chromadb.config import Settings
+
+    with chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False)) as client:
+        names = [found.name for found in client.list_collections()]
+        if collection not in names and len(names) != 1:
+            raise ValueError(f"it has the collections {sorted(names)[:10]}, and none is {collection!r}")
+        source = client.get_collection(collection if collection in names else names[0], embedding_function=None)
+        count = source.count()
+        if not 1 <= count <= MAX_ROWS:
+            raise ValueError(f"it has {count:,} rows, not 1 to {MAX_ROWS:,}")
+        pages: list[DeltaRows] = []
+        for start in range(0, count, _PAGE):
+            page: Any = source.get(limit=_PAGE, offset=start, include=["embeddings", "documents", "metadatas"])
+            vectors = np.asarray(page["embeddings"], dtype=np.float32)
+            pages.append(DeltaRows.upserts(page["ids"], vectors, page["documents"], page["metadatas"]))
+        return DeltaRows.concat(pages)
+
+
+def main(folder: str, target: str, collection: str) -> int:
+    """Read, write, return the exit status."""
+    try:
+        rows = read_directory(Path(folder), collection)
+        header = DeltaHeader(
+            delta_id="",
+            collection=collection,
+            count=len(rows),
+            model="",
+            dimension=rows.dimension,
+            input_format="",
+            created_at="",
+        )
+        Path(target).write_bytes(encode(rows, header))
+    except BaseException as error:  # Chroma's Rust part panics with what is no Exception
+        if isinstance(error, MemoryError | KeyboardInterrupt | ImportError):
+            raise
+        sys.stderr.write(f"{type(error).__name__}: {error}")
+        return BAD_DELTA
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -9,7 +9,7 @@ import re
 
 from siltstone.errors import InvalidInput
 
-_COLLECTION = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]$")
+_COLLECTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _SHARD = re.compile(r"^(.+)\.s(\d\d)$")
 
 SOURCES = "sources/"
@@ -27,7 +27,7 @@ MANIFEST_FILE = "manifest.json"
 
 def check_collection(name: str) -> str:
     """Return ``name`` if Chroma takes it (3 to 512 of ``[a-zA-Z0-9._-]``), else raise `InvalidInput`."""
-    if not _COLLECTION.match(name) or ".." in name:
+    if not _COLLECTION.fullmatch(name) or ".." in name:
         raise InvalidInput(
             f"The collection name {name[:80]!r} is not usable.",
             remedy="Use 3 to 512 of a-z, A-Z, 0-9, '.', '_', '-', starting and ending with a letter or digit.",

@@ -77,12 +77,11 @@ def promote(snapshots: ObjectStore, collection: str, *, pinned: Pin, version: st
 
 def _pin(stored: StoredObject, collection: str) -> Pin:
     text = stored.body[:1_000].decode("utf-8", "replace")
-    version = text.removeprefix(keys.versions(collection)).removesuffix("/")
     try:
-        Version.parse(version)
+        version = str(Version.parse(text.removeprefix(keys.versions(collection)).removesuffix("/")))
     except InvalidInput:
-        version = ""
-    if text != keys.version(collection, version):
+        version = None
+    if version is None or text != keys.version(collection, version):
         raise ManifestDamaged(
             f"{stored.info.key} says {text[:80]!r}.",
             remedy=f"It must be '{keys.versions(collection)}<version>/': bring back an earlier version of the object.",

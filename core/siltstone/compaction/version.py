@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from siltstone.errors import InvalidInput
 
-_PATTERN = re.compile(r"^(\d{8}_\d{6})_(\d{8,})$")
+_PATTERN = re.compile(r"(\d{8}_\d{6})_(\d{8}|[1-9]\d{8,})", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)
@@ -29,7 +29,7 @@ class Version:
     @staticmethod
     def parse(text: str) -> Version:
         """Inverse of ``str``. Raises `InvalidInput`."""
-        match = _PATTERN.match(text)
+        match = _PATTERN.fullmatch(text)
         if not match:
             raise InvalidInput(f"{text[:80]!r} is not a version id.", remedy="It looks like 20260131_235959_00000042.")
         return Version(int(match[2]), match[1])

@@ -99,7 +99,7 @@ def unreadable(path: Path, error: Exception) -> BadSource:
 def _line(stream: BinaryIO, raw: bytes, number: int, path: Path) -> str | SourceProblem:
     if len(raw) > ITEM_BYTES:
         while raw and not raw.endswith(b"\n"):  # the rest of it, without holding it
-            raw = stream.readline(ITEM_BYTES)
+            raw = stream.readline(2**16)
         return _problem(path, f"the line is longer than {ITEM_BYTES} bytes", "Write one item per line.", number)
     if number == 1:
         raw = raw.removeprefix(UTF8_BOM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
@@ -61,26 +61,26 @@ def entry(
         @functools.wraps(work)
         def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             metrics.set_default_dimensions(stage=environment().stage)
-            logger.append_keys(state=state, request_id=context.aws_request_id)
             try:
-                request = parse_event(kind, event)
-                logger.append_keys(**_identity(request))
-                output = work(request, context)
+                with logger.append_context_keys(state=state, request_id=context.aws_request_id, **_identity(event)):
+                    return answer(event, context).model_dump(mode="json")
+            finally:
+                if metrics.metric_set:
+                    metrics.flush_metrics()
+
+        def answer(event: dict[str, Any], context: LambdaContext) -> BaseModel:
+            try:
+                output = work(parse_event(kind, event), context)
             except SiltstoneError as error:
                 logger.warning(str(error), error=type(error).__name__, retryable=error.retryable)
                 for family, name in (count_errors or {}).items():
                     if isinstance(error, family):
                         metrics.add_metric(name, MetricUnit.Count, 1)
                 raise
-            else:
-                logger.info("done", output=output.model_dump(mode="json"))
-                for name, value in (measure(output) if measure else {}).items():
-                    metrics.add_metric(name, MetricUnit.NoUnit, value)
-                return output.model_dump(mode="json")
-            finally:
-                if metrics.metric_set:
-                    metrics.flush_metrics()
-                logger.reset_keys()
+            logger.info("done")
+            for name, value in (measure(output) if measure else {}).items():
+                metrics.add_metric(name, MetricUnit.NoUnit, value)
+            return output
 
         # Neither payloads nor stack traces go into a trace: a receipt's text may be in them.
         return tracer.capture_lambda_handler(handler, capture_response=False, capture_error=False)
@@ -88,10 +88,19 @@ def entry(
     return decorate
 
 
-def _identity(request: BaseModel) -> dict[str, object]:
+def _identity(event: object) -> dict[str, object]:
     """What a log line must carry to be found again: collection, run, version, token; or the batch."""
-    run = getattr(request, "run", None)
-    if run is not None:
-        return {"collection": run.collection, "run": run.run_id, "version": run.version, "token": run.token}
-    names = ("collection", "batch_id", "attempt")
-    return {name: getattr(request, name) for name in names if getattr(request, name, None) is not None}
+    if not isinstance(event, Mapping):
+        return {}
+    fields = cast("Mapping[str, object]", event)
+    run = fields.get("run")
+    if isinstance(run, Mapping):
+        known = cast("Mapping[str, object]", run)
+        return {
+            "collection": known.get("collection"),
+            "run": f"{known.get('execution')}-{known.get('index')}",
+            "version": known.get("version"),
+            "token": known.get("token"),
+        }
+    names = ("collection", "collection_name", "batch_id", "attempt")
+    return {name: fields[name] for name in names if name in fields}

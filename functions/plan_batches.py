@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.embedding.plan_batches import plan_batches
 from siltstone.embedding.messages import PlanBatchesInput, PlanBatchesOutput
+from siltstone.embedding.plan_batches import plan_batches
 
 from functions._entry import LambdaContext, entry
 from functions._provider import provider

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.embedding.poll_batch import poll_batch
 from siltstone.embedding.messages import PollBatchInput, PollBatchOutput
+from siltstone.embedding.poll_batch import poll_batch
 
 from functions._entry import LambdaContext, entry
 from functions._provider import provider

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.compaction.promote_pointer import promote_pointer
 from siltstone.compaction.messages import PromotePointerInput, PromotePointerOutput
+from siltstone.compaction.promote_pointer import promote_pointer
 
 from functions._entry import LambdaContext, entry
 from functions._stores import clock, stores

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.embedding.record_outcome import record_outcome
 from siltstone.embedding.messages import RecordOutcomeInput, RecordOutcomeOutput
+from siltstone.embedding.record_outcome import record_outcome
 
 from functions._entry import LambdaContext, entry
 from functions._provider import provider

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.compaction.release_lock import release_lock
 from siltstone.compaction.messages import ReleaseLockInput, ReleaseLockOutput
+from siltstone.compaction.release_lock import release_lock
 
 from functions._entry import LambdaContext, entry
 from functions._stores import clock, stores

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from siltstone.compaction.messages import RenewLockOutput, RunInput
 from siltstone.compaction.renew_lock import renew_lock
-from siltstone.compaction.messages import RunInput, RenewLockOutput
 
 from functions._entry import LambdaContext, entry
 from functions._stores import clock, stores

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.compaction.retire import retire
 from siltstone.compaction.messages import RetireInput, RetireOutput
+from siltstone.compaction.retire import retire
 
 from functions._entry import LambdaContext, entry
 from functions._stores import clock, stores

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.embedding.submit_batch import submit_batch
 from siltstone.embedding.messages import SubmitBatchInput, SubmitBatchOutput
+from siltstone.embedding.submit_batch import submit_batch
 
 from functions._entry import LambdaContext, entry
 from functions._provider import provider

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from siltstone.compaction.upload import upload
 from siltstone.compaction.messages import UploadInput, UploadOutput
+from siltstone.compaction.upload import upload
 
 from functions._entry import LambdaContext, entry
 from functions._stores import clock, stores

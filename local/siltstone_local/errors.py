@@ -52,3 +52,7 @@ class ExecutionFailed(Refused):
         self.state = state
         self.error = error
         self.cause = cause
+
+
+class DemoFailed(Refused):
+    """The demo can't go on; the message says why. What was loaded and embedded stays in its state."""

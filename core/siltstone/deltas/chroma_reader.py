@@ -23,23 +23,23 @@ def read_directory(folder: Path, collection: str) -> DeltaRows:
     """All rows of the directory's one collection, or of the one called ``collection``. Raises `ValueError`."""
     if not (folder / CHROMA_FILE).is_file():  # Chroma would make an empty one
         raise ValueError(f"it has no {CHROMA_FILE}")
-    import chromadb
-    from chromadb.config import Settings
+    import chromadb  # noqa: PLC0415 - half a second, and whoever imports this module may never need it
+    from chromadb.config import Settings  # noqa: PLC0415
 
-    with chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False)) as client:
-        names = [found.name for found in client.list_collections()]
-        if collection not in names and len(names) != 1:
-            raise ValueError(f"it has the collections {sorted(names)[:10]}, and none is {collection!r}")
-        source = client.get_collection(collection if collection in names else names[0], embedding_function=None)
-        count = source.count()
-        if not 1 <= count <= MAX_ROWS:
-            raise ValueError(f"it has {count:,} rows, not 1 to {MAX_ROWS:,}")
-        pages: list[DeltaRows] = []
-        for start in range(0, count, _PAGE):
-            page: Any = source.get(limit=_PAGE, offset=start, include=["embeddings", "documents", "metadatas"])
-            vectors = np.asarray(page["embeddings"], dtype=np.float32)
-            pages.append(DeltaRows.upserts(page["ids"], vectors, page["documents"], page["metadatas"]))
-        return DeltaRows.concat(pages)
+    client = chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
+    names = [found.name for found in client.list_collections()]
+    if collection not in names and len(names) != 1:
+        raise ValueError(f"it has the collections {sorted(names)[:10]}, and none is {collection!r}")
+    source = client.get_collection(collection if collection in names else names[0], embedding_function=None)
+    count = source.count()
+    if not 1 <= count <= MAX_ROWS:
+        raise ValueError(f"it has {count:,} rows, not 1 to {MAX_ROWS:,}")
+    pages: list[DeltaRows] = []
+    for start in range(0, count, _PAGE):
+        page: Any = source.get(limit=_PAGE, offset=start, include=["embeddings", "documents", "metadatas"])
+        vectors = np.asarray(page["embeddings"], dtype=np.float32)
+        pages.append(DeltaRows.upserts(page["ids"], vectors, page["documents"], page["metadatas"]))
+    return DeltaRows.concat(pages)
 
 
 def main(folder: str, target: str, collection: str) -> int:

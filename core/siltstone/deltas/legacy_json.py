@@ -32,7 +32,9 @@ def decode_json(body: bytes) -> DeltaRows:
         _refuse(f"'ids' is not 1 to {MAX_ROWS:,} texts")
     embeddings = _vectors(_column(raw, "embeddings", len(ids)))
     documents = _column(raw, "documents", len(ids)) if raw.get("documents") is not None else [None] * len(ids)
-    metadatas = _column(raw, "metadatas", len(ids)) if raw.get("metadatas") is not None else [None] * len(ids)
+    metadatas: list[Any] = [None] * len(ids)
+    if raw.get("metadatas") is not None:
+        metadatas = _column(raw, "metadatas", len(ids))
     for place, metadata in enumerate(metadatas):
         if metadata is not None and not isinstance(metadata, dict):
             _refuse(f"row {place}, id {ids[place]!r:.120}: metadata is not an object")

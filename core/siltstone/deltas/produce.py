@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypedDict
 
+import boto3
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,8 +17,11 @@ from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.writer import DeltaStores, WrittenDelta, write_delta
 from siltstone.errors import BadDelta, BadSettings
 from siltstone.settings import CollectionBook
+from siltstone.stores.aws import CLIENT_CONFIG
 from siltstone.stores.hints import HintQueue
+from siltstone.stores.hints_sqs import SqsHints
 from siltstone.stores.objects import ObjectStore
+from siltstone.stores.objects_s3 import S3Objects
 
 
 class Produced(TypedDict):
@@ -108,12 +112,6 @@ class _NoHints:
 @lru_cache(maxsize=1)
 def _from_environment() -> ProducerStores:
     """``DELTA_BUCKET``, and if set ``DELTA_QUEUE_URL`` and ``SILTSTONE_COLLECTIONS``. Raises `BadSettings`."""
-    import boto3
-
-    from siltstone.stores.aws import CLIENT_CONFIG
-    from siltstone.stores.hints_sqs import SqsHints
-    from siltstone.stores.objects_s3 import S3Objects
-
     bucket, queue = os.environ.get("DELTA_BUCKET"), os.environ.get("DELTA_QUEUE_URL")
     if not bucket:
         raise BadSettings("The environment variable DELTA_BUCKET is not set.", remedy="Set it, or pass stores.")

@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from siltstone import keys
 from siltstone.clock import Clock, iso
-from siltstone.deltas.codec import DeltaHeader, decode
+from siltstone.deltas.codec import DeltaHeader, decode, read_header
 from siltstone.deltas.legacy_chroma import fetch_chroma
 from siltstone.deltas.legacy_json import decode_json
 from siltstone.deltas.listing import Layout, PendingDelta, folder_etag
 from siltstone.deltas.retire import delete_objects
 from siltstone.deltas.writer import DeltaStores, WrittenDelta, write_delta
-from siltstone.errors import ManifestDamaged, ObjectNotFound
+from siltstone.errors import BadDelta, ManifestDamaged, ObjectNotFound, SchemaTooNew
 from siltstone.stores.ledger import Ledger
 from siltstone.stores.objects import ObjectStore
 
@@ -73,10 +73,12 @@ def quarantine_delta(
     prefix = keys.quarantine(delta.collection, delta.delta_id)
     for found in delta.objects:
         stores.deltas.copy(found.key, prefix + found.key.removeprefix(delta.prefix), if_match=found.etag)
-    stores.deltas.put(prefix + REASON_FILE, note.model_dump_json(indent=1).encode())
-    if note.batch_id is not None:
-        stores.ledger.note_quarantine(note.batch_id, delta_key=delta.key, records=note.records or 0)
+    _write_note(note, stores)
     delete_objects(stores.deltas, delta.objects)
+    if header is None and delta.layout == "parquet":
+        # Only now: what crashed its readers must be out of the way before it is looked at again.
+        note = _with_header(note, stores.deltas, prefix + keys.DELTA_FILE)
+        _write_note(note, stores)
     _log.warning("%s went to quarantine: %s", delta.key, reason)
     return note
 
@@ -131,6 +133,21 @@ def replay(
     delete_objects(stores.deltas, objects)
     stores.deltas.delete(prefix + REASON_FILE)
     return written
+
+
+def _write_note(note: Quarantined, stores: QuarantineStores) -> None:
+    key = keys.quarantine(note.collection, note.delta_id) + REASON_FILE
+    stores.deltas.put(key, note.model_dump_json(indent=1).encode())
+    if note.batch_id is not None:
+        stores.ledger.note_quarantine(note.batch_id, delta_key=note.key, records=note.records or 0)
+
+
+def _with_header(note: Quarantined, store: ObjectStore, key: str) -> Quarantined:
+    try:
+        header = read_header(store.get(key).body)
+    except (BadDelta, SchemaTooNew):
+        return note
+    return note.model_copy(update={"batch_id": header.batch_id, "records": header.count})
 
 
 def _read_note(store: ObjectStore, key: str) -> Quarantined:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ulid import ULID
+
 from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.codec import MAX_FILE_BYTES, DeltaHeader, decode, encode, read_header
 from siltstone.deltas.legacy_chroma import fetch_chroma
@@ -49,7 +51,7 @@ def fetch_delta(store: ObjectStore, delta: PendingDelta, settings: CollectionSet
 
     Raises as `read_delta`; of today's layout only the header has been looked at afterwards.
     """
-    path = workspace / f"{delta.delta_id}-{delta.etag}.parquet"
+    path = workspace / f"{ULID()}.parquet"  # an id that another writer chose is no file name
     if delta.layout == "parquet":
         _check_size(delta)
         store.get_file(delta.key, path, if_match=delta.etag)

@@ -32,7 +32,8 @@ def check_metadata(raw: Mapping[str, object]) -> Metadata:
 
     Values are text, whole numbers of 64 bits, finite numbers, truth values, or lists of one of these; at most 40 KB of
     JSON. Chroma refuses keys that begin with ``$`` or ``#``, drops those that begin with ``chroma:``, turns larger
-    whole numbers into floats, and an infinite number makes the whole collection unreadable.
+    whole numbers into floats, drops what is not finite, and one such number in a list leaves the collection unreadable
+    for good, on disk too.
     """
     checked: dict[str, MetadataValue | None] = {}
     for key, value in raw.items():

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def _deploy_stack(
         _follow(cloudformation, stack.name, set(), on_progress)
         status = None
     seen = _event_ids(cloudformation, stack.name) if status else set[str]()
+    started = datetime.now(UTC).replace(microsecond=0)  # an event's time may be in whole seconds
     try:
         if status is None:
             cloudformation.create_stack(**request, OnFailure="DO_NOTHING")
@@ -112,7 +114,7 @@ def _deploy_stack(
     status = _follow(cloudformation, stack.name, seen, on_progress)
     if status not in _GOOD:
         raise DeployFailed(
-            f"The stack {stack.name} is {status}: {_reasons(cloudformation, stack.name, seen)}.",
+            f"The stack {stack.name} is {status}: {_reasons(cloudformation, stack.name, started)}.",
             remedy=f"Correct the CDK app, and look at {emulator.log}.",
         )
 
@@ -154,13 +156,23 @@ def _event_ids(cloudformation: Any, stack: str) -> set[str]:
     return {event["EventId"] for event in _events(cloudformation, stack)}
 
 
-def _reasons(cloudformation: Any, stack: str, before: set[str]) -> str:
+def _reasons(cloudformation: Any, stack: str, started: datetime) -> str:
+    """Why the operation that began at ``started`` failed: its events, and DescribeEvents, which alone has the reasons
+    of what was refused before the first resource."""
+    checks = cloudformation.describe_events(StackName=stack)["OperationEvents"]
     failed = [
-        f"{event['LogicalResourceId']} ({event.get('ResourceType', '?')}): {event['ResourceStatusReason']}"
-        for event in _events(cloudformation, stack)
-        if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
+        (event["LogicalResourceId"], event["ResourceType"], reason)
+        for event in _events(cloudformation, stack) + checks
+        for reason in [event.get("ValidationStatusReason") or event.get("ResourceStatusReason")]
+        if reason and event["Timestamp"] >= started and "FAILED" in {event.get("ValidationStatus"), _last_word(event)}
     ]
-    return "; ".join(dict.fromkeys(failed)) or "no reason is given"
+    of_resources = [each for each in failed if each[1] != "AWS::CloudFormation::Stack"]
+    told = [f"{name} ({kind}): {reason}" for name, kind, reason in of_resources or failed]
+    return "; ".join(dict.fromkeys(told)) or "no reason is given"
+
+
+def _last_word(event: dict[str, Any]) -> str:
+    return event.get("ResourceStatus", "").rpartition("_")[2]
 
 
 def _check_environments(deployment: Deployment) -> None:

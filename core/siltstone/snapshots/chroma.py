@@ -195,7 +195,7 @@ def _slices(ids: Sequence[str], size: int) -> Iterator[list[str]]:
 @contextmanager
 def _translated(folder: Path) -> Generator[None]:
     """Chroma's and sqlite's errors as the family's: a full disk and a refused row are no damage, the rest is."""
-    from chromadb.errors import ChromaError, InvalidArgumentError  # noqa: PLC0415
+    from chromadb.errors import ChromaError  # noqa: PLC0415
 
     try:
         yield
@@ -205,7 +205,7 @@ def _translated(folder: Path) -> Generator[None]:
             raise DiskFull(
                 f"No room for {folder.name}.", remedy="Give the function more disk, or shard the collection."
             ) from error
-        if isinstance(error, (InvalidArgumentError, ValueError, TypeError)):
+        if isinstance(error, (ValueError, TypeError)) or (isinstance(error, ChromaError) and error.code() == 400):
             raise BadRecord(f"Chroma refuses it: {text}.") from error
         if isinstance(error, (ChromaError, sqlite3.Error)):
             raise SnapshotDamaged(f"{folder.name}: {text}.", remedy="Run `siltstone verify`.") from error

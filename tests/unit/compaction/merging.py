@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ulid import ULID
-
 from siltstone import keys
 from siltstone.clock import ManualClock
 from siltstone.compaction import lock
@@ -28,6 +26,7 @@ from siltstone.stores.ledger_memory import MemoryLedger
 from siltstone.stores.objects_memory import MemoryObjects
 from siltstone.stores.sources_memory import MemorySources
 from siltstone.stores.vectors import CollectionSpec, OpenStore, Rows
+from ulid import ULID
 
 DIMENSION = 32
 Content = dict[str, tuple[np.ndarray, str | None, dict[str, Any]]]

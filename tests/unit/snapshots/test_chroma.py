@@ -1,0 +1,118 @@
+"""What Chroma itself must keep doing for a snapshot to be one: measured on 1.5.9, checked on every upgrade."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import chromadb
+import numpy as np
+import pytest
+from siltstone.compaction.merge_rows import same_vectors
+from siltstone.settings import HnswSettings
+from siltstone.snapshots.chroma import SQLITE_FILE, open_chroma
+from siltstone.stores.vectors import CollectionSpec, Rows
+
+SPEC = CollectionSpec("lines", 8, "cosine", HnswSettings(ef_construction=50, ef_search=60, max_neighbors=12))
+
+
+def rows(count: int, start: int = 0) -> Rows:
+    ids = [f"r{number:05d}" for number in range(start, start + count)]
+    vectors = np.random.default_rng(start).normal(size=(count, 8)).astype(np.float32)
+    return Rows(ids, vectors, [f"text {row}" for row in ids], [{"n": number % 7} for number in range(count)])
+
+
+def ask(folder: Path, statement: str) -> list[tuple]:
+    with closing(sqlite3.connect(folder / SQLITE_FILE)) as database:
+        return database.execute(statement).fetchall()
+
+
+def test_a_finished_directory_is_flushed_vacuumed_and_analyzed(tmp_path):
+    store = open_chroma(tmp_path / "s", SPEC)
+    store.insert(rows(400))
+    store.delete(rows(400).ids[:300])
+    findings = store.finish()
+    assert {finding.name: finding.passed for finding in findings} == {"sqlite_integrity": True, "queue_flushed": True}
+    assert ask(tmp_path / "s", "SELECT count(*) FROM embeddings_queue") == [(1,)]
+    assert ask(tmp_path / "s", "PRAGMA freelist_count") == [(0,)]
+    assert ask(tmp_path / "s", "SELECT count(*) > 0 FROM sqlite_stat1") == [(1,)]
+
+
+def test_a_flush_empties_the_queue_of_a_directory_that_others_wrote(tmp_path):
+    with chromadb.PersistentClient(str(tmp_path / "s")) as client:
+        collection = client.create_collection(
+            "lines",
+            configuration={"hnsw": {"space": "cosine", "ef_construction": 50, "ef_search": 60, "max_neighbors": 12}},
+            embedding_function=None,
+        )
+        tail = rows(700)
+        collection.upsert(ids=tail.ids, embeddings=tail.embeddings)
+    assert ask(tmp_path / "s", "SELECT count(*) FROM embeddings_queue") == [(700,)]
+    with closing(open_chroma(tmp_path / "s", SPEC)) as store:
+        store.flush()
+        assert ask(tmp_path / "s", "SELECT count(*) FROM embeddings_queue") == [(1,)]
+        assert store.count() == 700
+        assert store.spec() == SPEC
+
+
+def test_a_finished_directory_takes_a_plain_clients_writes_at_chromas_own_pace(tmp_path):
+    store = open_chroma(tmp_path / "s", SPEC)
+    store.insert(rows(100))
+    store.finish()
+    with chromadb.PersistentClient(str(tmp_path / "s")) as client:
+        collection = client.get_collection("lines", embedding_function=None)
+        assert collection.configuration_json["hnsw"]["sync_threshold"] == 1_000
+        more = rows(5, start=1_000)
+        collection.upsert(ids=more.ids, embeddings=more.embeddings)
+        assert collection.count() == 105  # the queue's last row was kept, so sequence numbers went on
+        assert collection.query(query_embeddings=more.embeddings[:1], n_results=1)["ids"] == [["r01000"]]
+
+
+def test_closing_releases_every_file(tmp_path):
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("only where open files can be listed")
+    store = open_chroma(tmp_path / "s", SPEC)
+    store.insert(rows(10))
+    assert opened(tmp_path)
+    store.close()
+    until = time.monotonic() + 2  # Chroma's threads let go about a millisecond later
+    while opened(tmp_path) and time.monotonic() < until:
+        time.sleep(0.001)
+    assert not opened(tmp_path)
+
+
+def test_deleting_and_inserting_again_takes_a_new_slot_and_an_index_keeps_the_dead_one(tmp_path):
+    """The arithmetic of ``dead_slots`` rests on it."""
+    with closing(open_chroma(tmp_path / "s", SPEC)) as store:
+        store.insert(rows(100))
+        slot = index_bytes(tmp_path / "s") / 100
+        store.delete(rows(100).ids[:40])
+        store.insert(rows(100).take(range(40)))
+        assert index_bytes(tmp_path / "s") == slot * 140
+
+
+def test_rebuilding_again_and_again_does_not_wear_the_vectors_off(tmp_path):
+    """Under cosine a vector comes back rounded: were that to add up, unchanged rows would look changed some day."""
+    first = rows(50)
+    with closing(open_chroma(tmp_path / "s", SPEC)) as store:
+        store.insert(first)
+        for _ in range(30):
+            found = store.get(first.ids)
+            store.delete(first.ids)
+            store.insert(found)
+        worn = store.get(first.ids).embeddings
+    assert same_vectors(worn, first.embeddings, "cosine").all()
+
+
+def opened(folder: Path) -> list[str]:
+    found: list[str] = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return [target for target in found if target.startswith(str(folder))]
+
+
+def index_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("data_level0.bin"))

@@ -13,17 +13,26 @@ from siltstone.errors import BadRecord
 from siltstone.records.ids import family
 from siltstone.records.record import Record
 from siltstone.settings import CollectionBook, CollectionSettings
+from siltstone.sources.canonical import canonical_json
 from siltstone.sources.source import Source, SourceKind
+
+MAX_STORED_BYTES = 384 * 2**20  # a delta's reader takes 512 MB of texts; provenance and what Parquet adds fit between
 
 
 class BatchLimits(BaseModel):
-    """What one batch may hold. ``max_bytes``: of the request file. A row is one record and has one input."""
+    """What one batch may hold. A row is one record and has one input.
+
+    ``max_bytes``: of the request file. ``max_stored_bytes``: of ids, documents and metadata, which are not all sent but
+    are all written into the batch's delta; a batch that was paid for must not become a delta that nobody may read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_records: int = Field(default=MAX_BATCH_ROWS, ge=1, le=MAX_BATCH_ROWS)
     max_inputs: int = Field(default=MAX_BATCH_ROWS, ge=1, le=MAX_BATCH_ROWS)
     max_bytes: int = Field(default=MAX_BATCH_BYTES, ge=1, le=MAX_BATCH_BYTES)
+
+    max_stored_bytes: int = Field(default=MAX_STORED_BYTES, ge=1, le=MAX_STORED_BYTES)
 
     @property
     def rows(self) -> int:
@@ -69,6 +78,21 @@ class PackingRejection:
         return BadRecord(self.what, remedy=self.remedy)
 
 
+@dataclass(frozen=True)
+class _Load:
+    """What takes room in a batch."""
+
+    rows: int = 0
+    sent: int = 0  # bytes of the request file
+    stored: int = 0  # bytes of ids, documents and metadata
+
+    def __add__(self, other: _Load) -> _Load:
+        return _Load(self.rows + other.rows, self.sent + other.sent, self.stored + other.stored)
+
+    def fits(self, limits: BatchLimits) -> bool:
+        return self.rows <= limits.rows and self.sent <= limits.max_bytes and self.stored <= limits.max_stored_bytes
+
+
 @dataclass
 class _Open:
     """A collection's batch that still takes sources, and who has had which ids in the whole stream."""
@@ -76,7 +100,7 @@ class _Open:
     settings: CollectionSettings
     sources: list[SourceRef] = field(default_factory=list[SourceRef])
     records: list[Record] = field(default_factory=list[Record])
-    size: int = 0
+    load: _Load = _Load()
     owners: dict[str, str] = field(default_factory=dict[str, str])  # family of record ids -> source id
 
 
@@ -108,14 +132,14 @@ def pack(
 def _add(
     batch: _Open, collection: str, ref: SourceRef, records: list[Record], limits: BatchLimits
 ) -> Iterator[PlannedBatch | PackingRejection]:
-    size = sum(_row_bytes(record, batch.settings) for record in records)
-    if len(records) > limits.rows or size > limits.max_bytes:
+    load = _load(records, batch.settings)
+    if not load.fits(limits):
         yield PackingRejection(
             collection,
             ref,
             "too_large",
-            f"{ref.kind} {ref.source_id!r} has {len(records)} records and {size} bytes in {collection!r}; "
-            f"a batch holds {limits.rows} and {limits.max_bytes}.",
+            f"{ref.kind} {ref.source_id!r} has {load.rows} records in {collection!r}, {load.sent} bytes to send and "
+            f"{load.stored} to store; a batch holds {limits.rows}, {limits.max_bytes} and {limits.max_stored_bytes}.",
             "Split it into several sources.",
         )
         return
@@ -123,17 +147,17 @@ def _add(
     if rejection is not None:
         yield rejection
         return
-    if len(batch.records) + len(records) > limits.rows or batch.size + size > limits.max_bytes:
+    if not (batch.load + load).fits(limits):
         yield from _close(batch, collection)
     batch.sources.append(ref)
     batch.records.extend(records)
-    batch.size += size
+    batch.load += load
 
 
 def _close(batch: _Open, collection: str) -> Iterator[PlannedBatch]:
     if batch.records:
-        yield PlannedBatch(collection, tuple(batch.sources), tuple(batch.records), batch.size)
-    batch.sources, batch.records, batch.size = [], [], 0
+        yield PlannedBatch(collection, tuple(batch.sources), tuple(batch.records), batch.load.sent)
+    batch.sources, batch.records, batch.load = [], [], _Load()
 
 
 def _repeated(batch: _Open, collection: str, ref: SourceRef, records: list[Record]) -> PackingRejection | None:
@@ -166,5 +190,9 @@ def _by_collection(records: Sequence[Record]) -> dict[str, list[Record]]:
     return groups
 
 
-def _row_bytes(record: Record, settings: CollectionSettings) -> int:
-    return len(request_line(record.record_id, record.input, model=settings.model, dimension=settings.dimension))
+def _load(records: list[Record], settings: CollectionSettings) -> _Load:
+    sent = stored = 0
+    for record in records:
+        sent += len(request_line(record.record_id, record.input, model=settings.model, dimension=settings.dimension))
+        stored += len(f"{record.record_id}{record.document}".encode()) + len(canonical_json(record.metadata))
+    return _Load(len(records), sent, stored)

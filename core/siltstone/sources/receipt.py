@@ -76,7 +76,9 @@ class Receipt(_Model):
     receipt_id: Number
     merchant_name: Name | None = None
     lines: Annotated[tuple[Line, ...], Field(min_length=1, strict=False)]
-    words: Annotated[tuple[Word, ...], Field(strict=False), BeforeValidator(lambda words: () if words is None else words)] = ()
+    words: Annotated[
+        tuple[Word, ...], Field(strict=False), BeforeValidator(lambda words: () if words is None else words)
+    ] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Receipt:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from siltstone.deltas.codec import MAX_TEXT_BYTES
 from siltstone.embedding.packing import BatchLimits, PackingRejection, PlannedBatch, pack
-from siltstone.embedding.requests import write_requests
+from siltstone.embedding.requests import MAX_BATCH_ROWS, write_requests
 from siltstone.errors import BadRecord, UnknownCollection
 from siltstone.records.record import Record, make_records
 from siltstone.settings import CollectionBook, CollectionSettings
@@ -133,6 +134,19 @@ def test_bytes_are_those_of_the_request_file_not_of_the_text() -> None:
     assert batches[0].request_bytes > 120
 
 
+def test_metadata_counts_too_since_the_delta_has_to_hold_it() -> None:
+    """Else 50,000 short texts with 40 KB of metadata each are embedded, paid for, and make a delta no reader takes."""
+    items = [_item(Text(collection="texts", id=f"n{n}", text="x", metadata={"k": "m" * 1_000})) for n in range(4)]
+    batches, rejected = run(items, max_stored_bytes=2_100)
+    assert ([len(batch.records) for batch in batches], rejected) == ([2, 2], [])
+    _, rejected = run(items, max_stored_bytes=1_000)
+    assert [rejection.why for rejection in rejected] == ["too_large"] * 4
+
+
+def test_a_full_batch_makes_a_delta_that_its_readers_take() -> None:
+    assert BatchLimits().max_stored_bytes + MAX_BATCH_ROWS * 1_024 < MAX_TEXT_BYTES
+
+
 def test_a_batch_may_be_exactly_as_large_as_the_limit() -> None:
     items = [note(1), note(2)]
     [both], _ = run(items)
@@ -223,7 +237,7 @@ def test_it_is_a_stream_that_holds_one_open_batch() -> None:
     assert peak < 3 * 2**20
 
 
-@pytest.mark.parametrize("limit", ["max_records", "max_inputs", "max_bytes"])
+@pytest.mark.parametrize("limit", ["max_records", "max_inputs", "max_bytes", "max_stored_bytes"])
 def test_limits_can_be_lowered_but_never_raised_over_the_providers(limit: str) -> None:
     default = BatchLimits()
     assert (default.max_records, default.max_inputs, default.max_bytes) == (50_000, 50_000, 200_000_000)

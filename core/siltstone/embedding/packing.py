@@ -31,7 +31,6 @@ class BatchLimits(BaseModel):
     max_records: int = Field(default=MAX_BATCH_ROWS, ge=1, le=MAX_BATCH_ROWS)
     max_inputs: int = Field(default=MAX_BATCH_ROWS, ge=1, le=MAX_BATCH_ROWS)
     max_bytes: int = Field(default=MAX_BATCH_BYTES, ge=1, le=MAX_BATCH_BYTES)
-
     max_stored_bytes: int = Field(default=MAX_STORED_BYTES, ge=1, le=MAX_STORED_BYTES)
 
     @property

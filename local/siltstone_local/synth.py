@@ -23,7 +23,8 @@ def synthesize(output: Path, *, project: Path = PROJECT, context: dict[str, Any]
     ``context`` goes over ``cdk.json``'s own, as ``--context`` does. Raises `SynthFailed`, `NodeMissing`.
     """
     use_node()
-    settings = json.loads((project / "cdk.json").read_text())
+    (output / "manifest.json").unlink(missing_ok=True)  # what an earlier one left must not pass for this one's
+    settings = _read_settings(project / "cdk.json")
     command = shlex.split(settings["app"])
     if command[0] in {"python", "python3"}:
         command[0] = sys.executable  # the one that has aws_cdk, whatever PATH says
@@ -40,3 +41,10 @@ def synthesize(output: Path, *, project: Path = PROJECT, context: dict[str, Any]
             remedy="Correct the CDK app.",
         )
     return output
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SynthFailed(f"{path} can't be read: {error}.", remedy="Run it in a checkout of the project.") from error

@@ -225,6 +225,19 @@ def test_edited_code_runs_after_the_next_deployment(deployment, emulator, runtim
         code.write_text(original)
 
 
+def test_a_kept_emulator_runs_the_stacks_of_before_its_stop(tmp_path, runtime, first):
+    for round_ in range(2):
+        with Emulator(tmp_path, persist=True) as kept:
+            here = FunctionRuntime(kept.scratch, project=runtime.project)
+            events = []
+            deployed = deploy(first, kept, runtime=here, on_progress=events.append)
+            assert ("Machine: nothing changed" in events) is bool(round_)
+            assert probe(deployed, operation="store", key=f"round-{round_}") == {"stored": f"round-{round_}"}
+            [bucket] = deployed.buckets.values()
+            keys = [each["Key"] for each in deployed.client("s3").list_objects_v2(Bucket=bucket)["Contents"]]
+            assert keys == [f"round-{each}" for each in range(round_ + 1)]
+
+
 def raw_assembly(folder, name, resources):
     folder.mkdir()
     artifact = {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t.json"}}

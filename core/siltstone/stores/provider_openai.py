@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -64,10 +65,15 @@ class OpenAIProvider:
 
     def list_batches(self, *, since: float = 0) -> Iterator[BatchInfo]:
         with self._speaking("Listing the batches"):
-            for batch in self._client.batches.list(limit=100):
-                if batch.created_at < int(since):  # whole seconds on their side
-                    return
-                yield _info(batch)
+            for page in self._client.batches.list(limit=100).iter_pages():
+                if (
+                    cast(object, page.data) is None
+                ):  # "{}" must not pass for "there is no batch": it would be paid twice
+                    raise ProviderUnavailable("Listing the batches: the answer is no list.")
+                for batch in map(_info, page.data):
+                    if batch.created_at < int(since):  # whole seconds on their side
+                        return
+                    yield batch
 
     def download_file(self, file_id: str, path: Path) -> int:
         part = path.with_name(f"{path.name}.part")
@@ -125,7 +131,9 @@ class OpenAIProvider:
             if error.status_code in (401, 403):
                 raise ProviderRefused(words, remedy="Put a valid key into the provider's secret.") from None
             raise refusal(words) from None
-        except (openai.APIError, httpx2.HTTPError) as error:  # a lost connection, a time-out, a reply that is no JSON
+        # A lost connection, a time-out, or (the rest) a success of something between us that is not the API's answer:
+        # the client hands out HTML as a string, broken JSON as the parser's error, and missing fields as no attribute.
+        except (openai.APIError, httpx2.HTTPError, JSONDecodeError, AttributeError, TypeError) as error:
             reason = self._without_key(f"{type(error).__name__}: {error}")
             raise ProviderUnavailable(f"{what}: {reason}") from None
 
@@ -173,6 +181,8 @@ def _within_limits(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _info(batch: Batch) -> BatchInfo:
+    if not (batch.id and batch.status and batch.created_at):  # the client fills what is missing with None
+        raise ProviderUnavailable("The answer is no batch.")
     problems = (batch.errors.data if batch.errors else None) or []
     counts = batch.request_counts
     return BatchInfo(

@@ -80,8 +80,9 @@ async def _api_error(_: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     error = cast(HTTPException, error)
-    body = ApiError(error.status_code, f"Invalid URL ({request.method} {request.url.path})").body
-    return json_response(body, error.status_code)
+    unknown = f"Invalid URL ({request.method} {request.url.path})"
+    message = unknown if error.status_code in (404, 405) else error.detail  # the rest: a broken multipart body
+    return json_response(ApiError(error.status_code, message).body, error.status_code)
 
 
 class _Api:

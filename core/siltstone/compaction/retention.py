@@ -1,8 +1,9 @@
 """Which versions are kept: the current one, pinned ones, the newest few, and all that were current until lately.
 
-Every time compared here is S3's own. A version was superseded when its successor was promoted; that moment is not
-recorded, but it came before the successor's own successor was made from it (and for the current version it is the
-pointer's time). Taking that later moment keeps a version a little too long, never too short.
+Every time compared here is S3's own. A version was superseded when its successor was promoted. For the current one
+that is the pointer's time. For an earlier one it is not recorded, but it came before the successor's own successor was
+made from it, and within a day of its manifest. The earlier of the two keeps a version a little too long, never too
+short.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from siltstone import keys
 from siltstone.compaction.documents import Manifest
 from siltstone.compaction.manifests import lineage, read_manifest, version_folders
 from siltstone.compaction.version import Version
-from siltstone.errors import UnknownVersion
+from siltstone.errors import PointerMissing, UnknownVersion
 from siltstone.settings import RetentionSettings
 from siltstone.stores.objects import ObjectStore
 
-UNFINISHED_SECONDS = 86_400  # a prefix without a manifest may be an upload under way; no run lives as long as a day
+RUN_SECONDS = 86_400  # no run lives as long: neither between its first file and its manifest, nor until it promotes
 
 
 def pin(snapshots: ObjectStore, collection: str, version: str) -> None:
@@ -48,6 +49,8 @@ def remove_expired(snapshots: ObjectStore, collection: str, current: str, settin
     Only what is older than ``current``, the version that the pointer names, is looked at.
     """
     page = snapshots.list_page(keys.pointer(collection))
+    if not page.objects:
+        raise PointerMissing(f"{keys.pointer(collection)} was there a moment ago.", remedy="Remove its delete marker.")
     now, promoted = page.date, page.objects[0].last_modified
     chain = list(lineage(snapshots, collection, current))
     kept = {manifest.version for manifest in chain[: 1 + settings.keep_at_least]} | pinned(snapshots, collection)
@@ -74,9 +77,15 @@ def _superseded(snapshots: ObjectStore, chain: list[Manifest], version: Version,
     successor = len(chain) - 1 - bisect_right(tokens, version.token)
     if successor == 0:
         return promoted
-    made_from_it = chain[successor - 1]
-    found = snapshots.head(keys.manifest(made_from_it.collection, made_from_it.version))
-    return promoted if found is None else found.last_modified
+    return min(_made(snapshots, chain[successor]) + RUN_SECONDS, _made(snapshots, chain[successor - 1]))
+
+
+def _made(snapshots: ObjectStore, manifest: Manifest) -> int:
+    key = keys.manifest(manifest.collection, manifest.version)
+    found = snapshots.head(key)
+    if found is None:  # read a moment ago as the current version or its parent
+        raise UnknownVersion(f"{key} is gone.", remedy="Run the state again.")
+    return found.last_modified
 
 
 def _remove(snapshots: ObjectStore, collection: str, version: str) -> None:
@@ -87,5 +96,5 @@ def _remove(snapshots: ObjectStore, collection: str, version: str) -> None:
 
 def _remove_unfinished(snapshots: ObjectStore, prefix: str, now: int) -> None:
     found = list(snapshots.list(prefix))
-    if found and now - max(each.last_modified for each in found) >= UNFINISHED_SECONDS:
+    if found and now - max(each.last_modified for each in found) >= RUN_SECONDS:
         snapshots.delete_many([each.key for each in found])

@@ -5,6 +5,8 @@ Tokens keep growing, so readers follow and a stale run can't match an old ETag.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ulid import ULID
 
 from siltstone import keys
@@ -17,7 +19,7 @@ from siltstone.compaction.pointer import promote, read_pointer
 from siltstone.compaction.publish import check_gate, publish
 from siltstone.compaction.staging import read_document
 from siltstone.compaction.version import Version
-from siltstone.errors import InvalidInput, SettingsMismatch, SnapshotDamaged
+from siltstone.errors import InvalidInput, SettingsMismatch, SnapshotDamaged, StoreUnavailable
 from siltstone.stores import Stores
 from siltstone.stores.objects import ObjectStore
 
@@ -37,9 +39,10 @@ def rollback(
     try:
         return _under_lock(run, to, stores, clock)
     finally:
-        lease = stores.leases.read(lock.lock_id(collection))
-        if lease is not None:  # a rollback says nothing about what the next compaction should take
-            lock.release(run, stores, take=lease.take, failures=lease.failures)
+        with suppress(StoreUnavailable):  # what happened has happened; the lease expires
+            lease = stores.leases.read(lock.lock_id(collection))
+            if lease is not None:  # a rollback says nothing about what the next compaction should take
+                lock.release(run, stores, take=lease.take, failures=lease.failures)
 
 
 def _under_lock(run: Run, to: str, stores: Stores, clock: Clock) -> PromotePointerOutput:

@@ -62,8 +62,12 @@ def get_file(store: S3Objects, key: str, path: Path, *, if_match: str | None, pa
             pool.submit(_get_range, store, key, path, etag, (start, min(start + part_bytes, size))) for start in rest
         ]
         try:
-            with store_errors(f"Reading {store.bucket}/{key}"), reply["Body"] as body:
-                _write_at(path, 0, body, min(part_bytes, size))
+            first = min(part_bytes, size)
+            try:
+                with store_errors(f"Reading {store.bucket}/{key}"), reply["Body"] as body:
+                    _write_at(path, 0, body, first)
+            except StoreUnavailable:
+                _get_range(store, key, path, etag, (0, first))
             for done in ranges:
                 done.result()
         except BaseException:

@@ -9,7 +9,8 @@ import pytest
 from siltstone.errors import LockBusy, StoreUnavailable
 from siltstone.stores.aws import CLIENT_CONFIG
 from siltstone.stores.leases_dynamo import DynamoLeases
-from siltstone_local.emulator import CREDENTIALS, REGION, Emulator
+from siltstone_local.aws import CREDENTIALS, REGION
+from siltstone_local.emulator import Emulator
 
 from tests.unit.stores.conftest import make_lock_table
 from tests.unit.stores.unkind_network import UnkindNetwork, unkind_network

@@ -121,7 +121,7 @@ def stages(path: Path) -> dict[str, Any]:
     """The raw settings by stage. Raises `BadSettings`."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["stages"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadSettings(f"{path.name} has no 'stages' that can be read: {error!r}.", remedy="Restore it.") from error
     if not isinstance(found, dict):
         raise BadSettings(f"'stages' in {path.name} must be an object by stage name.", remedy="Correct it.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aws_cdk import Duration
-from aws_cdk import aws_lambda_event_sources as event_sources
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
 from aws_cdk import aws_sqs as sqs
@@ -64,14 +64,17 @@ class Triggers(Construct):
         starter = functions["start_compaction"]
         starter.add_environment("COMPACTION_MACHINE_ARN", machines["compaction"].state_machine_arn)
         machines["compaction"].grant_start_execution(starter)
-        starter.add_event_source(
-            event_sources.SqsEventSource(
-                queue,
-                batch_size=1_000,  # as many as come in the window: one run for all of them
-                max_batching_window=Duration.seconds(max(1, triggers.hint_window_seconds)),
-                max_concurrency=2,
-                report_batch_item_failures=True,
-            )
+        # Not SqsEventSource: it puts the stack's name into the logical id, and stages would differ.
+        queue.grant_consume_messages(starter)
+        lambda_.EventSourceMapping(
+            self,
+            "HintsSource",
+            target=starter,  # pyright: ignore[reportArgumentType] - jsii's names
+            event_source_arn=queue.queue_arn,
+            batch_size=1_000,  # as many as come in the window: one run for all of them
+            max_batching_window=Duration.seconds(max(1, triggers.hint_window_seconds)),
+            max_concurrency=2,
+            report_batch_item_failures=True,
         )
         self._schedule(
             "CompactOnSchedule",

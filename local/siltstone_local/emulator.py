@@ -118,7 +118,9 @@ class Emulator:
 
         ``False``: it did not end gracefully within ``seconds`` and was killed, which loses what ``persist`` would keep.
         """
-        graceful = end_group(self.pid, lambda: not self.running, seconds) if self.pid else True
+        if not self.pid:
+            return True  # never started: the folder may be a running one's
+        graceful = end_group(self.pid, lambda: not self.running, seconds)
         self.pid, self._process = 0, None
         self._clients.clear()
         self._empty_folders()

@@ -60,5 +60,22 @@ def use_node() -> Path:
     return node
 
 
+def main(command: list[str]) -> int:
+    """Become ``command`` (``npm ci``) with Node on its PATH; without one, print where Node is."""
+    try:
+        node = use_node()
+    except NodeMissing as error:
+        sys.stderr.write(f"NodeMissing: {error}\n")
+        return 1
+    if not command:
+        sys.stdout.write(f"{node}\n")
+        return 0
+    npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    if command[0] == "npm" and npm.is_file():
+        # The package's own bin/npm is a copy of what is a link elsewhere, and does not find its parts.
+        command = [str(node), str(npm), *command[1:]]
+    os.execvp(command[0], command)  # noqa: S606 - it is the caller's own command
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{find_node()}\n")
+    sys.exit(main(sys.argv[1:]))

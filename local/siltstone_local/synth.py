@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from siltstone.errors import SiltstoneError
 
 from siltstone_local.errors import SynthFailed
 from siltstone_local.node import use_node
@@ -43,8 +46,28 @@ def synthesize(output: Path, *, project: Path = PROJECT, context: dict[str, Any]
     return output
 
 
+def main() -> int:
+    """``python -m siltstone_local.synth --stage dev``; an app that refuses its settings is told in its own words."""
+    parser = argparse.ArgumentParser(prog="python -m siltstone_local.synth", description=__doc__)
+    parser.add_argument("--stage", required=True, help="one of those in cdk.json")
+    parser.add_argument("--output", type=Path, default=PROJECT / "cdk.out", help="the cloud assembly's folder")
+    options = parser.parse_args()
+    try:
+        output = synthesize(options.output, context={"stage": options.stage})
+    except SiltstoneError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    for template in sorted(output.glob("*.template.json")):
+        sys.stdout.write(f"{template}\n")
+    return 0
+
+
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise SynthFailed(f"{path} can't be read: {error}.", remedy="Run it in a checkout of the project.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,8 @@ from siltstone_local.emulator import Emulator
 from siltstone_local.errors import EmulatorNotInstalled, EmulatorNotStarted
 from siltstone_local.processes import function_processes, kill_processes
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def emulator(tmp_path):
@@ -102,9 +104,13 @@ def test_one_that_is_never_ready_is_stopped(tmp_path, monkeypatch):
 
 
 def test_a_folder_serves_one_emulator_at_a_time(emulator):
+    second = Emulator(emulator.state)
+    (emulator.scratch / "merge").mkdir()
     with pytest.raises(EmulatorNotStarted, match="already runs on"):
-        Emulator(emulator.state).start()
+        second.start()
+    second.stop()
     assert emulator.client("s3").list_buckets()
+    assert (emulator.scratch / "merge").is_dir()
 
 
 def test_another_process_finds_it_and_stops_it(tmp_path):

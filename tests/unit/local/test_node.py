@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import subprocess
+import sys
 
 import pytest
 from siltstone_local import node
@@ -57,3 +58,17 @@ def test_jsii_and_child_processes_find_it(path):
     found = node.use_node()
     assert os.environ["JSII_NODE"] == str(found)
     assert os.environ["PATH"].split(os.pathsep) == [str(found.parent), str(path)]
+
+
+@pytest.mark.parametrize("command", [["npm", "--version"], ["node", "-p", "'10.0.0'"]])
+def test_a_command_runs_with_it_also_where_the_system_has_none(command):
+    environment = {"PATH": "/bin-of-nobody", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(  # noqa: S603 - the command is the test's own
+        [sys.executable, "-m", "siltstone_local.node", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split(".")[0]) >= 10

@@ -46,6 +46,7 @@ _NOT_THE_DELTAS_BY_NAME = frozenset(
         "Runtime.HandlerNotFound",
         "Runtime.ImportModuleError",
         "Runtime.InvalidEntrypoint",
+        "Runtime.Unknown",  # it ended before the handler was there
         "Runtime.UserCodeSyntaxError",
         "States.Permissions",
         "States.QueryEvaluationError",

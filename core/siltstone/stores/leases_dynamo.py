@@ -43,7 +43,7 @@ class DynamoLeases:
     """
 
     def __init__(self, table: str, client: Any) -> None:
-        self._table = table
+        self.table = table
         self._client = client
 
     def read(self, lock_id: str) -> Lease | None:
@@ -88,7 +88,7 @@ class DynamoLeases:
 
     def _read(self, lock_id: str) -> _Item | None:
         with store_errors(f"Reading {lock_id}"):
-            reply = self._client.get_item(TableName=self._table, Key={"lock_id": {"S": lock_id}}, ConsistentRead=True)
+            reply = self._client.get_item(TableName=self.table, Key={"lock_id": {"S": lock_id}}, ConsistentRead=True)
         return reply.get("Item")
 
     def _update(
@@ -117,7 +117,7 @@ class DynamoLeases:
         """The reply, or ``None`` if the condition does not hold."""
         try:
             with store_errors(f"{operation} {lock_id}"):
-                return getattr(self._client, operation)(TableName=self._table, **request)
+                return getattr(self._client, operation)(TableName=self.table, **request)
         except ClientError as error:
             if code_of(error) == "ConditionalCheckFailedException":
                 return None

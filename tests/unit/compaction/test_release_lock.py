@@ -113,7 +113,13 @@ def test_io_and_races_change_nothing(house: House, kind: type[errors.SiltstoneEr
 
 INNOCENT = ["PointerMissing", "SnapshotDamaged", "ManifestDamaged", "SettingsMismatch", "SchemaTooNew", "BadSettings"]
 INNOCENT += ["BadEvent", "UnknownCollection", "Lambda.TooManyRequestsException", "Lambda.ServiceException"]
-INNOCENT += ["Runtime.ImportModuleError", "ModuleNotFoundError", "ClientError", "States.QueryEvaluationError"]
+INNOCENT += [
+    "Runtime.ImportModuleError",
+    "Runtime.Unknown",
+    "ModuleNotFoundError",
+    "ClientError",
+    "States.QueryEvaluationError",
+]
 
 
 @pytest.mark.parametrize("error", INNOCENT)

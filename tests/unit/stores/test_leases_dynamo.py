@@ -50,3 +50,16 @@ def test_a_table_that_does_not_answer_is_unavailable(network: tuple[UnkindNetwor
     unkind.mishaps["POST"] = ["slow down"] * 5
     with pytest.raises(StoreUnavailable, match=LOCK):
         leases.read(LOCK)
+
+
+def test_a_renewal_between_the_reading_and_the_taking_keeps_the_lock_where_it_is(emulator: Emulator) -> None:
+    """Owner and token still match what was read; only the expiry tells that the holder is alive."""
+    client = boto3.Session(region_name=REGION, **CREDENTIALS).client("dynamodb", endpoint_url=emulator.endpoint)
+    holder = make_lock_table(emulator.client("dynamodb"))
+    holder.acquire(LOCK, "a", now=NOW, seconds=1200, floor=0)
+    client.meta.events.register(
+        "before-call.dynamodb.PutItem", lambda **_: holder.renew(LOCK, "a", 1, now=NOW + 1201, seconds=1200)
+    )
+    with pytest.raises(LockBusy):
+        DynamoLeases(holder.table, client).acquire(LOCK, "b", now=NOW + 1201, seconds=1200, floor=0)
+    assert holder.renew(LOCK, "a", 1, now=NOW + 1202, seconds=1200).owner == "a"

@@ -141,7 +141,7 @@ class _Work:
         return fetched
 
     def stage(self, fetched: Sequence[FetchedDelta], prefix: str) -> tuple[list[Part], list[AppliedDelta]]:
-        """Read from the newest to the oldest and write parts. Returns them, and the deltas that are in them in order."""
+        """Read from the newest to the oldest, and write parts. Returns them and the deltas they hold, in order."""
         header = DeltaHeader(
             delta_id="",
             collection=self._run.collection,

@@ -76,7 +76,7 @@ def encode(rows: DeltaRows, header: DeltaHeader) -> bytes:
             pa.array(rows.documents, pa.string(), mask=rows.deletes),
             pa.array(metadata, pa.string()),
         ],
-        schema=_schema(rows.dimension, pa.string()).with_metadata({_HEADER_KEY: header.model_dump_json().encode()}),
+        schema=_schema(rows.dimension).with_metadata({_HEADER_KEY: header.model_dump_json().encode()}),
     )
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -106,13 +106,13 @@ def decode(source: bytes | Path) -> tuple[DeltaHeader, DeltaRows]:
     release's. Memory: about the size of its vectors and twice its texts.
     """
     with _verdict():
-        file = _open(source)
-        header = _header(file)
+        header = _header(_open(source))
+        # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
+        file = _open(source, read_dictionary=_TEXTS)
         texts = file.read(columns=_TEXTS)
         _bound_texts(texts)
-        ids = _strings(texts, "id")
-        deletes = _deletes(_strings(texts, "op"))
-        documents, metadata = _strings(texts, "document"), _strings(texts, "metadata")
+        ids, operations, documents, metadata = (_strings(texts, name) for name in _TEXTS)
+        deletes = _deletes(operations)
         if None in ids:
             _refuse(f"row {ids.index(None)} has no id")
         return header, DeltaRows(
@@ -140,20 +140,20 @@ def parse_metadata(text: str, where: str) -> Metadata:
     return without_nulls(value)
 
 
-def _schema(dimension: int, text: pa.DataType) -> pa.Schema:
+def _schema(dimension: int) -> pa.Schema:
+    text = pa.string()
     vector = pa.list_(pa.field("element", pa.float32()), dimension)
     return pa.schema([("id", text), ("op", text), ("embedding", vector), ("document", text), ("metadata", text)])
 
 
-def _open(source: bytes | Path) -> pq.ParquetFile:
+def _open(source: bytes | Path, *, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
     """Open, and compare what the footer declares with the limits before anything is read or allocated."""
     size = source.stat().st_size if isinstance(source, Path) else len(source)
     if size > MAX_FILE_BYTES:
         _refuse(f"{size:,} bytes are more than {MAX_FILE_BYTES:,}")
     file = pq.ParquetFile(
         pa.memory_map(str(source)) if isinstance(source, Path) else pa.BufferReader(source),
-        # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
-        read_dictionary=_TEXTS,
+        read_dictionary=read_dictionary,
         page_checksum_verification=True,
         pre_buffer=False,  # the bytes are in memory already
         thrift_string_size_limit=2**20,
@@ -176,8 +176,7 @@ def _header(file: pq.ParquetFile) -> DeltaHeader:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise SchemaTooNew(f"The delta has schema version {version}.", remedy="Upgrade this release.")
     header = DeltaHeader.model_validate(raw)
-    expected = _schema(header.dimension, pa.dictionary(pa.int32(), pa.string()))
-    if not schema.remove_metadata().equals(expected):
+    if not schema.remove_metadata().equals(_schema(header.dimension)):
         _refuse(f"its columns are {str(schema.remove_metadata())[:300]!r}")
     if header.count != footer.num_rows:
         _refuse(f"its header says {header.count:,} rows, it has {footer.num_rows:,}")

@@ -6,10 +6,11 @@ from siltstone.embedding.messages import RecordOutcomeInput, RecordOutcomeOutput
 from siltstone.embedding.record_outcome import record_outcome
 
 from functions._entry import LambdaContext, entry
-from functions._provider import provider
+from functions._environment import environment
 from functions._stores import clock, stores
 
 
 @entry("RecordOutcome", RecordOutcomeInput)
 def handler(request: RecordOutcomeInput, _context: LambdaContext) -> RecordOutcomeOutput:
-    return record_outcome(request, stores(), clock, provider())
+    workspace = environment().scratch_dir / "record_outcome"
+    return record_outcome(request, stores(), clock, workspace=workspace)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Protocol
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,6 +75,7 @@ class BatchItem(_Model):
     model: str
     status: BatchState = "PLANNED"
     version: int = 0
+    write_id: str = ""  # of the latest write
     generation: int = 1  # of the execution's name
     records: int = 0  # of the first attempt
     sources: int = 0
@@ -141,22 +143,16 @@ class BatchItem(_Model):
 
 
 def stored(item: BatchItem, *, now: float) -> BatchItem:
-    """``item`` as the next write stores it."""
+    """``item`` as the next write stores it, with a mark by which a write that is sent twice knows itself."""
     times = {"created_at": item.created_at or now, "updated_at": now, "seen_at": now}
-    return item.model_copy(update={"version": item.version + 1, **times})
-
-
-def same_write(found: BatchItem, wanted: BatchItem) -> bool:
-    """Whether what is stored is this very write: its reply was lost and it was sent again."""
-    volatile = {"updated_at", "seen_at", "created_at", "quarantined"}
-    return found.model_dump(exclude=volatile) == wanted.model_dump(exclude=volatile)
+    return item.model_copy(update={"version": item.version + 1, "write_id": uuid4().hex, **times})
 
 
 class Ledger(Protocol):
     """Conditional updates of batch items. Reads are consistent. Every method may raise `StoreUnavailable`."""
 
     def create(self, item: BatchItem, *, now: float) -> BatchItem:
-        """Store a new item. Raises `LedgerChanged` if there is another under this id; the same again is no error."""
+        """Store a new item. Raises `LedgerChanged` if there is one under this id already."""
         ...
 
     def read(self, batch_id: str) -> BatchItem:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from siltstone.errors import LedgerChanged, UnknownBatch
-from siltstone.stores.ledger import BatchItem, same_write, stored
+from siltstone.stores.ledger import BatchItem, stored
 
 
 class MemoryLedger:
@@ -56,8 +56,6 @@ class MemoryLedger:
         with self._lock:
             found = self._items.get(item.batch_id)
             if (found.version if found else 0) != item.version - 1:
-                if found is not None and same_write(found, item):
-                    return found
                 raise LedgerChanged(f"Batch {item.batch_id} changed since it was read.")
             if found is not None:
                 item = item.model_copy(update={"quarantined": found.quarantined})

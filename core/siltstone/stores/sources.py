@@ -15,6 +15,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
 
@@ -65,6 +66,7 @@ class SourceItem(_Model):
     collections: dict[str, CollectionState] = {}
     deleted_at: float | None = None  # the tombstone
     version: int = 0
+    write_id: str = ""  # of the latest write
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -82,15 +84,9 @@ def open_shard(source_id: str) -> str:
 
 
 def stored(item: SourceItem, *, now: float) -> SourceItem:
-    """``item`` as the next write stores it."""
+    """``item`` as the next write stores it, with a mark by which a write that is sent twice knows itself."""
     times = {"created_at": item.created_at or now, "updated_at": now}
-    return item.model_copy(update={"version": item.version + 1, **times})
-
-
-def same_write(found: SourceItem, wanted: SourceItem) -> bool:
-    """Whether what is stored is this very write: its reply was lost and it was sent again."""
-    volatile = {"created_at", "updated_at"}
-    return found.model_dump(exclude=volatile) == wanted.model_dump(exclude=volatile)
+    return item.model_copy(update={"version": item.version + 1, "write_id": uuid4().hex, **times})
 
 
 class SourceTable(Protocol):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from siltstone.errors import SourceChanged
-from siltstone.stores.sources import SourceItem, same_write, stored
+from siltstone.stores.sources import SourceItem, stored
 
 
 class MemorySources:
@@ -29,8 +29,6 @@ class MemorySources:
             found = self._items.get(item.source_id)
             wanted = stored(item, now=now)
             if (found.version if found else 0) != item.version:
-                if found is not None and same_write(found, wanted):
-                    return found
                 raise SourceChanged(f"Source {item.source_id} changed since it was read.")
             self._items[item.source_id] = wanted
             return wanted

@@ -1,8 +1,7 @@
-"""Runs rows of a batch: request lines in, result lines out."""
+"""Runs rows of a batch: request rows in, result lines out."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
@@ -31,12 +30,11 @@ class Ran:
     tokens: int = 0
 
 
-def run_rows(lines: list[bytes], first: int, faults: BatchFaults) -> Ran:
-    """Answer ``lines``; ``first``: how many rows of the batch ran before (row faults go by that number)."""
+def run_rows(rows: list[dict[str, Any]], first: int, faults: BatchFaults) -> Ran:
+    """Answer request rows; ``first``: how many rows of the batch ran before (row faults go by that number)."""
     ran = Ran()
     jobs: list[tuple[str, Job, RowFate]] = []
-    for index, line in enumerate(lines, start=first):
-        row = json.loads(line)
+    for index, row in enumerate(rows, start=first):
         fate = faults.fate(index)
         try:
             job = check(row["body"])

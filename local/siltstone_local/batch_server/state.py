@@ -168,6 +168,7 @@ class State:
     def _open(self) -> Generator[sqlite3.Connection]:
         db = sqlite3.connect(self.folder / "state.sqlite3", timeout=30.0)
         try:
+            db.execute("PRAGMA synchronous=NORMAL")  # survives a kill; a power cut may lose the last step
             with db:
                 yield db
         finally:

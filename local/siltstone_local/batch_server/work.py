@@ -6,6 +6,7 @@ to the size that was last written back: a step that died half-way leaves nothing
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -23,8 +24,7 @@ from siltstone_local.batch_server.rows import Ran, dump_row, run_rows
 from siltstone_local.batch_server.state import State, StoredBatch
 from siltstone_local.batch_server.validation import validate
 
-_CHUNK_ROWS = 256
-_CHUNK_BYTES = 4 * 2**20  # rows may hold 2,048 inputs each
+_CHUNK_INPUTS = 256  # passed by one row at most, of 2,048 inputs: 25 MB of vectors
 _IDLE_SECONDS = 0.05
 
 _log = logging.getLogger(__name__)
@@ -135,21 +135,22 @@ class Worker:
 
     def _run(self, batch: StoredBatch, last: int) -> bool:
         """Run a chunk of rows, up to row ``last`` of the running order."""
-        lines: list[bytes] = []
-        size, first = 0, batch.progress.rows
+        rows: list[dict[str, Any]] = []
+        inputs, first = 0, batch.progress.rows
         with self._input(batch.id).open("rb") as file:
-            for offset in self._order(batch)[first : min(last, first + _CHUNK_ROWS)]:
+            for offset in self._order(batch)[first:last]:
                 file.seek(int(offset))
-                lines.append(file.readline())
-                size += len(lines[-1])
-                if size >= _CHUNK_BYTES:
+                rows.append(json.loads(file.readline()))
+                value = rows[-1]["body"].get("input")
+                inputs += len(value) if isinstance(value, list) else 1
+                if inputs >= _CHUNK_INPUTS:
                     break
-        ran = run_rows(lines, first, batch.faults)
+        ran = run_rows(rows, first, batch.faults)
         output_bytes = _append(self._result(batch.id, "output"), batch.progress.output_bytes, ran.output)
         error_bytes = _append(self._result(batch.id, "error"), batch.progress.error_bytes, ran.errors)
 
         def change(current: StoredBatch) -> None:
-            current.progress.rows += len(lines)
+            current.progress.rows += len(rows)
             current.progress.output_bytes = output_bytes
             current.progress.error_bytes = error_bytes
             _count(current.body, ran)
@@ -232,6 +233,9 @@ def work_forever(folder: Path, pace: Pace, seed: int, parent: int) -> None:
     logging.basicConfig(level=logging.INFO)
     os.nice(5)  # answering comes before working
     worker = Worker(State(folder), pace, seed)
-    while os.getppid() == parent:
-        if not worker.turn():
-            time.sleep(_IDLE_SECONDS)
+    with (folder / "worker.lock").open("w") as lock:
+        # The worker of a server that was just killed may still be in its last step: two would both count the same rows.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        while os.getppid() == parent:
+            if not worker.turn():
+                time.sleep(_IDLE_SECONDS)

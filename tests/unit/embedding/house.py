@@ -75,6 +75,11 @@ def receipt(number: int, lines: Sequence[str], merchant: str | None = "Kiosk") -
     )
 
 
+def without_last_line(source: Receipt) -> Receipt:
+    """The others exactly as they were."""
+    return Receipt(**{**dict(source), "lines": source.lines[:-1], "words": ()})
+
+
 class House:
     """Everything in memory, on one clock that moves a second with each delta, so that deltas have an order."""
 

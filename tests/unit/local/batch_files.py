@@ -28,7 +28,7 @@ def submit(client: openai.OpenAI, content: bytes, **metadata: str) -> Batch:
 def wait_for(client: openai.OpenAI, batch: Batch, *statuses: str) -> Batch:
     """Poll until the batch has one of ``statuses``, or (if none is named) has ended."""
     ended = ("completed", "failed", "expired", "cancelled")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while batch.status not in (statuses or ended):
         assert time.monotonic() < deadline, batch
         assert not (statuses and batch.status in ended), batch

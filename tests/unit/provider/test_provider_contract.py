@@ -28,7 +28,7 @@ class Subject:
     server: BatchServer | None = None
 
     def finish(self, batch: BatchInfo) -> BatchInfo:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while (batch := self.provider.get_batch(batch.id)).running:
             assert time.monotonic() < deadline
             if isinstance(self.provider, MemoryProvider):

@@ -37,7 +37,7 @@ def server(running: BatchServer) -> Iterator[BatchServer]:
 
 @pytest.fixture
 def provider(server: BatchServer) -> OpenAIProvider:
-    return OpenAIProvider(KEY, server.base_url, answer_seconds=0.5)
+    return OpenAIProvider(KEY, server.base_url)
 
 
 class Scripted:
@@ -87,8 +87,9 @@ def error_body(message: str, code: str | None = None) -> bytes:
 def test_creating_a_batch_is_never_repeated_inside(server: BatchServer, provider: OpenAIProvider, kind: str):
     file_id = provider.upload_file(io.BytesIO(b"{}\n"), "r.jsonl")
     server.set_faults(Faults(replies=(ReplyFault(path="/v1/batches", method="POST", kind=kind, times=9),)))
+    impatient = OpenAIProvider(KEY, server.base_url, answer_seconds=0.3 if kind == "timeout" else 20)
     with pytest.raises(ProviderUnavailable):
-        provider.create_batch(file_id, {})
+        impatient.create_batch(file_id, {})
     assert server.faults().replies[0].times == 8
     made = [batch for batch in provider.list_batches() if batch.input_file_id == file_id]
     assert len(made) == (1 if kind == "lost" else 0)
@@ -175,7 +176,6 @@ def test_an_unusable_vector_is_refused(embedding: object, reason: str):
 
 def test_more_texts_than_one_request_takes_are_split(provider: OpenAIProvider):
     texts = [f"text number {i}" for i in range(2_100)] + ["long " * 5_000] * 16
-    provider = OpenAIProvider(KEY, provider._client.base_url and str(provider._client.base_url))
     assert np.array_equal(provider.embed(texts, model=MODEL, dimension=4).vectors, embed(texts, 4))
 
 

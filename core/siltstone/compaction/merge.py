@@ -115,7 +115,6 @@ class _Turn:
                 with self._step():
                     self._apply(store, parts[progress.parts_done])
                 progress.parts_done += 1
-            store.flush()
         return progress.parts_done == len(parts)
 
     def rebuild(self, scratch: Scratch) -> bool:
@@ -132,11 +131,9 @@ class _Turn:
             more = new.count() < len(ids)
             while more:
                 if not self._has_time():
-                    new.flush()
                     return False
                 with self._step():
                     more = rebuild.copy_next(old, new, ids)
-            new.flush()
         shutil.rmtree(old_folder)
         new_folder.rename(old_folder)
         self.progress.dead_slots = 0

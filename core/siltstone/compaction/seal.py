@@ -31,7 +31,6 @@ def seal(
     """
     store = open_store(folder, spec)
     try:
-        store.flush()
         checks = [
             _counted(store, counts),
             _accounted(counts, parts),

@@ -1,7 +1,9 @@
 """A snapshot's directory through Chroma's public API, with what was measured about it written down.
 
-- ``sync_threshold`` is 1 while loading: the index is flushed once per call. A threshold above the batch size makes
-  loading quadratic and swells sqlite. It is set back at the end, for whoever writes to a copy of the snapshot.
+- ``sync_threshold`` is 1 while loading: every writing call flushes the index once. A threshold above the batch size
+  makes loading quadratic and swells sqlite. It is set back at the end, for whoever writes to a copy of the snapshot.
+- There is no public flush. A threshold that is set *before* anything made Chroma load the index makes the loading
+  apply and save what waits in the queue; set later it only counts for the next write (1.5.9).
 - Vectors go in as one array; lists of floats cost memory. ``embedding_function=None`` always: else Chroma would embed
   texts with a model of another dimension.
 - How many threads build the index is the environment's ``RAYON_NUM_THREADS``; Chroma ignores its own setting.
@@ -11,14 +13,14 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from siltstone.errors import BadRecord, DiskFull, SnapshotDamaged
+from siltstone.errors import BadRecord, DiskFull, SiltstoneError, SnapshotDamaged
 from siltstone.settings import HnswSettings, Space
 from siltstone.stores.vectors import MAX_BATCH, CollectionSpec, Finding, Metadata, Rows, Vectors
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 SQLITE_FILE = "chroma.sqlite3"
 _LOADING_THRESHOLD = 1
-_DEFAULT_THRESHOLD = 1_000  # Chroma's own
+DEFAULT_THRESHOLD = 1_000  # Chroma's own
 _READ_BATCH = 1_000  # rows; vectors come back as Python floats, some 50 KB a row at 1,536 dimensions
 
 
@@ -41,7 +43,7 @@ def persistent_client(folder: Path) -> Client:
     return cast("Client", client)  # typed as ClientAPI, which lacks close()
 
 
-def hnsw_configuration(spec: CollectionSpec, sync_threshold: int = _LOADING_THRESHOLD) -> dict[str, Any]:
+def hnsw_configuration(spec: CollectionSpec, sync_threshold: int = DEFAULT_THRESHOLD) -> dict[str, Any]:
     """The ``configuration`` of `create_collection`: ``space`` can't be changed later."""
     return {"hnsw": {"space": spec.space, **spec.hnsw.model_dump(), "sync_threshold": sync_threshold}}
 
@@ -54,7 +56,7 @@ def open_chroma(folder: Path, spec: CollectionSpec) -> ChromaStore:
     empty = not folder.exists() or not any(folder.iterdir())
     if not empty and not (folder / SQLITE_FILE).is_file():
         raise SnapshotDamaged(f"{folder.name} has no {SQLITE_FILE}.", remedy="Run `siltstone verify`.")
-    with _translated(folder):
+    with translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
         client = persistent_client(folder)
         try:
@@ -72,25 +74,30 @@ class ChromaStore:
         self._client = client
         self._collection = collection
 
+    @property
+    def collection(self) -> Collection:
+        """Chroma's own handle."""
+        return self._collection
+
     def count(self) -> int:
-        with _translated(self._folder):
+        with translated(self._folder):
             return self._collection.count()
 
     def spec(self) -> CollectionSpec:
         # The handle keeps what it was opened with, and the first row decides the dimension: ask again.
-        with _translated(self._folder):
+        with translated(self._folder):
             model = self._client.get_collection(self._collection.name, embedding_function=None).get_model()
         hnsw: dict[str, Any] = model.configuration_json["hnsw"]
         values = HnswSettings(**{name: hnsw[name] for name in HnswSettings.model_fields})
         return CollectionSpec(model.name, model.dimension or 0, cast(Space, hnsw["space"]), values)
 
     def ids(self) -> list[str]:
-        with _translated(self._folder):
+        with translated(self._folder):
             return sorted(self._collection.get(include=[])["ids"])
 
     def known(self, ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
-        with _translated(self._folder):
+        with translated(self._folder):
             for batch in _slices(ids, MAX_BATCH):
                 found.update(self._collection.get(ids=batch, include=[])["ids"])
         return found
@@ -107,7 +114,7 @@ class ChromaStore:
 
     def insert(self, rows: Rows) -> None:
         for batch in rows.batches():
-            with _translated(self._folder):
+            with translated(self._folder):
                 self._collection.upsert(
                     ids=batch.ids,
                     embeddings=np.ascontiguousarray(batch.embeddings, np.float32),
@@ -119,37 +126,30 @@ class ChromaStore:
     def patch_metadata(self, ids: Sequence[str], patches: Sequence[Mapping[str, Any]]) -> None:
         for start in range(0, len(ids), MAX_BATCH):
             cut = slice(start, start + MAX_BATCH)
-            with _translated(self._folder):
+            with translated(self._folder):
                 self._collection.update(ids=list(ids[cut]), metadatas=[dict(patch) for patch in patches[cut]])
 
     def delete(self, ids: Sequence[str]) -> None:
         for batch in _slices(ids, MAX_BATCH):
-            with _translated(self._folder):
+            with translated(self._folder):
                 self._collection.delete(ids=batch)
 
     def nearest(self, vectors: Vectors) -> list[float]:
-        with _translated(self._folder):
+        with translated(self._folder):
             answer = self._collection.query(query_embeddings=vectors, n_results=1, include=["distances"])
         return [row[0] if row else float("inf") for row in answer["distances"] or []]
-
-    def flush(self) -> None:
-        with _translated(self._folder):
-            # There is no public flush. Setting the threshold makes the next reading apply and save the whole queue.
-            self._collection.modify(configuration={"hnsw": {"sync_threshold": _LOADING_THRESHOLD}})
-            self._collection.count()
 
     def close(self) -> None:
         self._client.close()
 
     def finish(self) -> list[Finding]:
-        self.flush()
-        with _translated(self._folder):
-            self._collection.modify(configuration={"hnsw": {"sync_threshold": _DEFAULT_THRESHOLD}})
+        with translated(self._folder):
+            self._collection.modify(configuration={"hnsw": {"sync_threshold": DEFAULT_THRESHOLD}})
         self.close()
         return _compact_sqlite(self._folder / SQLITE_FILE)
 
     def _page(self, ids: list[str]) -> Rows:
-        with _translated(self._folder):
+        with translated(self._folder):
             found = self._collection.get(ids=ids, include=["embeddings", "documents", "metadatas"])
         place = {row: number for number, row in enumerate(found["ids"])}  # Chroma answers in its own order
         order = [place[row] for row in ids if row in place]
@@ -166,16 +166,31 @@ class ChromaStore:
 def _collection(client: Client, spec: CollectionSpec, *, create: bool) -> Collection:
     if create:
         return client.create_collection(
-            spec.name, configuration=cast(Any, hnsw_configuration(spec)), embedding_function=None
+            spec.name,
+            configuration=cast(Any, hnsw_configuration(spec, _LOADING_THRESHOLD)),
+            embedding_function=None,
         )
-    collection = client.get_collection(spec.name, embedding_function=None)
+    return _flushed(client, spec.name)
+
+
+def _flushed(client: Client, name: str) -> Collection:
+    """A collection that this client did not use yet, with nothing left in its queue, and set for loading."""
+    collection = client.get_collection(name, embedding_function=None)
     collection.modify(configuration={"hnsw": {"sync_threshold": _LOADING_THRESHOLD}})
+    collection.count()
     return collection
+
+
+def flush(folder: Path, names: Iterable[str]) -> None:
+    """Flush collections of a closed directory that were written with Chroma's own threshold."""
+    with translated(folder), closing(persistent_client(folder)) as client:
+        for name in names:
+            _flushed(client, name).modify(configuration={"hnsw": {"sync_threshold": DEFAULT_THRESHOLD}})
 
 
 def _compact_sqlite(path: Path) -> list[Finding]:
     """Vacuum and analyze (filtered reads are three times faster after it) the closed file, then verify it."""
-    with _translated(path.parent), closing(sqlite3.connect(path, isolation_level=None)) as database:
+    with translated(path.parent), closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("VACUUM")
         database.execute("ANALYZE")
         verdict = str(database.execute("PRAGMA integrity_check(5)").fetchone()[0])
@@ -193,8 +208,8 @@ def _slices(ids: Sequence[str], size: int) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _translated(folder: Path) -> Generator[None]:
-    """Chroma's and sqlite's errors as the family's: a full disk and a refused row are no damage, the rest is."""
+def translated(folder: Path, refused: type[SiltstoneError] = BadRecord) -> Generator[None]:
+    """Chroma's and sqlite's errors as the family's: neither a full disk nor a refused argument is damage."""
     from chromadb.errors import ChromaError  # noqa: PLC0415
 
     try:
@@ -206,7 +221,7 @@ def _translated(folder: Path) -> Generator[None]:
                 f"No room for {folder.name}.", remedy="Give the function more disk, or shard the collection."
             ) from error
         if isinstance(error, (ValueError, TypeError)) or (isinstance(error, ChromaError) and error.code() == 400):
-            raise BadRecord(f"Chroma refuses it: {text}.") from error
+            raise refused(f"Chroma refuses it: {text}.") from error
         if isinstance(error, (ChromaError, sqlite3.Error)):
             raise SnapshotDamaged(f"{folder.name}: {text}.", remedy="Run `siltstone verify`.") from error
         raise

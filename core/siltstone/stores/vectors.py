@@ -130,16 +130,12 @@ class VectorStore(Protocol):
         """The distance of each vector's nearest row, as the index finds it, in the collection's own space."""
         ...
 
-    def flush(self) -> None:
-        """Everything is in the index file afterwards, nothing is left to be replayed at the next open."""
-        ...
-
     def close(self) -> None:
-        """Release every file. Calling it again does nothing."""
+        """Release every file; everything is in them. Calling it again does nothing."""
         ...
 
     def finish(self) -> list[Finding]:
-        """Flush, close, compact the closed files and verify them: they may be hashed if nobody opens them again."""
+        """Close, compact the closed files and verify them: they may be hashed if nobody opens them again."""
         ...
 
 

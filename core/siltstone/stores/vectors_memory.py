@@ -1,7 +1,7 @@
 """The vector store's twin in numpy: exact, quick, and kept in two plain files, for the fault tests.
 
 As unkind as Chroma: metadata merges, inserting over an existing id or without a vector of the right size is refused,
-and what was not flushed or closed is not on disk.
+and what was not closed is not on disk.
 """
 
 from __future__ import annotations
@@ -112,22 +112,22 @@ class MemoryVectors:
             vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return [float((1 - stored @ vector).min()) for vector in vectors]
 
-    def flush(self) -> None:
+    def close(self) -> None:
+        if not self._closed:
+            self._save()
+            self._closed = True
+
+    def finish(self) -> list[Finding]:
+        self.close()
+        return [Finding("files_readable", (self._folder / ROWS_FILE).stat().st_size > 0)]
+
+    def _save(self) -> None:
         rows = self._open()
         table = [(row, document, metadata) for row, (_, document, metadata) in rows.items()]
         spec = {**asdict(self._spec), "hnsw": self._spec.hnsw.model_dump()}
         (self._folder / ROWS_FILE).write_text(json.dumps({"spec": spec, "rows": table}, ensure_ascii=True))
         vectors = [vector for vector, _, _ in rows.values()]
         np.save(self._folder / VECTORS_FILE, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32))
-
-    def close(self) -> None:
-        if not self._closed:
-            self.flush()
-            self._closed = True
-
-    def finish(self) -> list[Finding]:
-        self.close()
-        return [Finding("files_readable", (self._folder / ROWS_FILE).stat().st_size > 0)]
 
     def _open(self) -> dict[str, tuple[Vectors, str | None, Metadata]]:
         if self._closed:

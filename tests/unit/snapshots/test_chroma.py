@@ -40,7 +40,7 @@ def test_a_finished_directory_is_flushed_vacuumed_and_analyzed(tmp_path):
     assert ask(tmp_path / "s", "SELECT count(*) > 0 FROM sqlite_stat1") == [(1,)]
 
 
-def test_a_flush_empties_the_queue_of_a_directory_that_others_wrote(tmp_path):
+def test_opening_a_directory_that_others_wrote_empties_its_queue(tmp_path):
     with chromadb.PersistentClient(str(tmp_path / "s")) as client:
         collection = client.create_collection(
             "lines",
@@ -51,10 +51,20 @@ def test_a_flush_empties_the_queue_of_a_directory_that_others_wrote(tmp_path):
         collection.upsert(ids=tail.ids, embeddings=tail.embeddings)
     assert ask(tmp_path / "s", "SELECT count(*) FROM embeddings_queue") == [(700,)]
     with closing(open_chroma(tmp_path / "s", SPEC)) as store:
-        store.flush()
         assert ask(tmp_path / "s", "SELECT count(*) FROM embeddings_queue") == [(1,)]
         assert store.count() == 700
         assert store.spec() == SPEC
+
+
+def test_every_writing_call_empties_the_queue(tmp_path):
+    with closing(open_chroma(tmp_path / "s", SPEC)) as store:
+        for write in (
+            lambda: store.insert(rows(30)),
+            lambda: store.patch_metadata(["r00001", "r00002"], [{"n": 9}, {"n": None}]),
+            lambda: store.delete(["r00003", "r00004"]),
+        ):
+            write()
+            assert ask(tmp_path / "s", "SELECT count(*) FROM embeddings_queue") == [(1,)]
 
 
 def test_a_finished_directory_takes_a_plain_clients_writes_at_chromas_own_pace(tmp_path):

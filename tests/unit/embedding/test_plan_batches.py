@@ -222,18 +222,18 @@ def test_a_collection_without_a_setting_waits_and_the_others_go_on(house: House)
 
 
 def test_a_change_that_only_deletes_needs_no_provider(house: House) -> None:
-    plain = book(lines=SMALL)  # lines without context: taking one away changes no other
-    there = House(house.workspace, plain)
-    load_sources([receipt(1, ["a", "b"])], there.stores, there.clock)
+    words = SMALL.model_copy(update={"input_format": "word-context-v1"})
+    there = House(house.workspace, book(words=words))
+    before = receipt(1, ["alone", "lonely"])  # a word's context is its line: the other word does not change
+    load_sources([before], there.stores, there.clock)
     there.run("p")
-    source_id = receipt(1, ["a"]).source_id
-    changed = without_last_line(receipt(1, ["a", "b"]))
+    paid = there.provider.calls["create_batch"]
     # The load stops before it pays what it owes; the plan does.
     broken = there.with_stores(deltas=crashing(there.stores.deltas, "put", when=key_ends("embeddings.parquet")))
     with pytest.raises(Crash):
-        load_sources([changed], broken.stores, there.clock)
-    assert len(there.documents("lines")) == 2
-    assert there.plan("q").batches == []
-    assert list(there.documents("lines").values()) == ["a"]
-    assert there.state(source_id, "lines").status == "SUCCESS"
-    assert there.provider.calls["create_batch"] == 1
+        load_sources([without_last_line(before)], broken.stores, there.clock)
+    assert sorted(there.documents("words").values()) == ["alone", "lonely"]
+    assert there.plan("q", collections=["words"]).batches == []
+    assert list(there.documents("words").values()) == ["alone"]
+    assert there.state(before.source_id, "words").status == "SUCCESS"
+    assert there.provider.calls["create_batch"] == paid

@@ -27,19 +27,19 @@ def compact(
     """Current version of each collection, once nothing is pending. Raises `ExecutionFailed`, `DemoFailed`."""
     shards = [shard for name in collections for shard in physical(name, stores.settings.resolve(name))]
     for _ in range(_ROUNDS):
-        run_machine(
-            deployment,
-            MACHINE,
-            {"operation": "compact", "collections": shards, "force": True},
-            on_progress=lambda step: say(_describe(step)),
-        )
-        _wait_for_successors(deployment)
         left = [shard for shard in shards if list_pending(stores.deltas, shard, stores.settings).deltas]
         if not left:
             return {shard: read_pointer(stores.snapshots, shard).version for shard in shards}
-        # Too young to be taken (a listing must have settled), or another run had the lock.
-        say(f"waiting for {', '.join(left)} to settle")
+        # What is left after a run was too young to be taken (a listing must have settled), or another run had the lock.
+        say(f"{', '.join(left)}: waiting for deltas to settle")
         clock.sleep(1.0)
+        run_machine(
+            deployment,
+            MACHINE,
+            {"operation": "compact", "collections": left, "force": True},
+            on_progress=lambda step: say(_describe(step)),
+        )
+        _wait_for_successors(deployment)
     raise DemoFailed("Deltas are still pending after many runs.", remedy="Look at the quarantine and the lock.")
 
 

@@ -57,9 +57,11 @@ def test_a_renewal_between_the_reading_and_the_taking_keeps_the_lock_where_it_is
     client = boto3.Session(region_name=REGION, **CREDENTIALS).client("dynamodb", endpoint_url=emulator.endpoint)
     holder = make_lock_table(emulator.client("dynamodb"))
     holder.acquire(LOCK, "a", now=NOW, seconds=1200, floor=0)
-    client.meta.events.register(
-        "before-call.dynamodb.PutItem", lambda **_: holder.renew(LOCK, "a", 1, now=NOW + 1201, seconds=1200)
-    )
+
+    def renew_first(**_: object) -> None:
+        holder.renew(LOCK, "a", 1, now=NOW + 1201, seconds=1200)
+
+    client.meta.events.register("before-call.dynamodb.PutItem", renew_first)
     with pytest.raises(LockBusy):
         DynamoLeases(holder.table, client).acquire(LOCK, "b", now=NOW + 1201, seconds=1200, floor=0)
     assert holder.renew(LOCK, "a", 1, now=NOW + 1202, seconds=1200).owner == "a"

@@ -119,3 +119,10 @@ def test_a_pointer_that_is_gone_stops_a_run_before_it_holds_anything(house: Hous
     free = house.leases.read("compaction#lines")
     assert free is not None
     assert free.owner is None
+
+
+def test_the_pointers_own_token_counts_even_where_its_version_is_gone(house: House) -> None:
+    version = house.compact("a")
+    prefix = keys.version("lines", version)
+    house.snapshots.delete_many([found.key for found in house.snapshots.list(prefix)])
+    assert lock.token_floor(house.snapshots, "lines") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -13,10 +14,18 @@ from siltstone import keys
 from cdk.settings import FunctionName
 from cdk.storage import Storage
 
-POINTERS = f"{keys.SNAPSHOTS}*/latest/*"
 PENDING = (f"{keys.DELTAS}*", f"{keys.LEGACY_CHROMA_DELTAS}*")
+WRITE_DELTAS = (f"{keys.DELTAS}*",)
 BATCH_FILES = (f"{keys.BATCHES}*",)
+BODIES = (f"{keys.SOURCES}*",)
+QUARANTINED = (f"{keys.QUARANTINE}*",)
+STAGED = (f"{keys.STAGING}*",)
+VERSIONS = f"{keys.SNAPSHOTS}*"
+POINTERS = f"{keys.SNAPSHOTS}*/latest/*"
+PINS = f"{keys.SNAPSHOTS}*/pins/*"
 ANY = ("*",)
+
+Access = Literal["read", "write", "search"]  # each with what stands before it
 
 
 @dataclass(frozen=True)
@@ -34,63 +43,66 @@ class Grant:
 
     deltas: BucketGrant = BucketGrant()
     snapshots: BucketGrant = BucketGrant()
-    lock: bool = False  # renews and releases
-    takes_lock: bool = False
-    ledger: bool = False
-    sources: bool = False
+    lock: Literal["hold", "take"] | None = None  # to hold: renew and release
+    ledger: Access | None = None
+    sources: Access | None = None
     hints: bool = False  # sends to the delta queue
     secret: bool = False  # reads the provider's key
 
 
 GRANTS: dict[FunctionName, Grant] = {
-    "list_collections": Grant(deltas=BucketGrant(read=PENDING), snapshots=BucketGrant(read=ANY)),
-    "acquire_lock": Grant(lock=True, takes_lock=True, snapshots=BucketGrant(read=ANY)),
-    "renew_lock": Grant(lock=True),
+    "list_collections": Grant(deltas=BucketGrant(read=PENDING)),
+    "acquire_lock": Grant(lock="take", snapshots=BucketGrant(read=ANY)),
+    "renew_lock": Grant(lock="hold"),
     "download": Grant(
-        lock=True,
-        ledger=True,
-        deltas=BucketGrant(read=(*PENDING, f"{keys.QUARANTINE}*"), write=(f"{keys.QUARANTINE}*",), delete=PENDING),
-        snapshots=BucketGrant(read=ANY, write=(f"{keys.STAGING}*",)),
+        lock="hold",
+        ledger="write",
+        deltas=BucketGrant(read=(*PENDING, *QUARANTINED), write=QUARANTINED, delete=PENDING),
+        snapshots=BucketGrant(read=ANY, write=STAGED),
     ),
-    "merge": Grant(lock=True, snapshots=BucketGrant(read=ANY, write=(f"{keys.STAGING}*",))),
-    "upload": Grant(lock=True, snapshots=BucketGrant(read=ANY, write=(f"{keys.SNAPSHOTS}*",))),
+    "merge": Grant(lock="hold", snapshots=BucketGrant(read=ANY, write=STAGED)),
+    "upload": Grant(lock="hold", snapshots=BucketGrant(read=ANY, write=(VERSIONS,))),
     "promote_pointer": Grant(
-        lock=True, snapshots=BucketGrant(read=ANY, write=(f"{keys.SNAPSHOTS}*/latest/pointer.txt",))
+        lock="hold", snapshots=BucketGrant(read=ANY, write=(f"{keys.SNAPSHOTS}*/latest/pointer.txt",))
     ),
     "retire": Grant(
-        lock=True,
+        lock="hold",
         deltas=BucketGrant(read=PENDING, delete=PENDING),
-        snapshots=BucketGrant(read=ANY, delete=(f"{keys.SNAPSHOTS}*",)),
+        snapshots=BucketGrant(read=ANY, delete=(VERSIONS,)),
     ),
-    "release_lock": Grant(lock=True),
+    "release_lock": Grant(lock="hold"),
     "plan_batches": Grant(
-        ledger=True,
-        sources=True,
+        ledger="search",
+        sources="search",
         hints=True,
-        secret=True,
-        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")),
+        deltas=BucketGrant(read=(*BODIES, *BATCH_FILES, *PENDING), write=(*BODIES, *BATCH_FILES, *WRITE_DELTAS)),
     ),
-    "submit_batch": Grant(ledger=True, secret=True, deltas=BucketGrant(read=BATCH_FILES, write=BATCH_FILES)),
-    "poll_batch": Grant(ledger=True, secret=True, deltas=BucketGrant(read=BATCH_FILES, write=BATCH_FILES)),
-    "create_delta": Grant(
-        ledger=True,
-        sources=True,
+    "submit_batch": Grant(
+        ledger="write",
+        sources="write",
         secret=True,
-        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")),
+        deltas=BucketGrant(read=(*BODIES, *BATCH_FILES), write=BATCH_FILES),
+    ),
+    "poll_batch": Grant(ledger="write", secret=True),
+    "create_delta": Grant(
+        ledger="write",
+        sources="read",
+        secret=True,
+        deltas=BucketGrant(read=(*BATCH_FILES, *PENDING), write=(*BATCH_FILES, *WRITE_DELTAS)),
     ),
     "record_outcome": Grant(
-        ledger=True,
-        sources=True,
+        ledger="write",
+        sources="write",
         hints=True,
-        secret=True,
-        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *BATCH_FILES, *PENDING), write=(*BATCH_FILES, f"{keys.DELTAS}*")),
+        deltas=BucketGrant(read=(*BATCH_FILES, *PENDING), write=(*BATCH_FILES, *WRITE_DELTAS)),
     ),
     "query": Grant(secret=True, deltas=BucketGrant(read=PENDING), snapshots=BucketGrant(read=ANY)),
     "embed_now": Grant(
-        sources=True,
+        ledger="read",
+        sources="write",
         hints=True,
         secret=True,
-        deltas=BucketGrant(read=(f"{keys.SOURCES}*", *PENDING), write=(f"{keys.SOURCES}*", f"{keys.DELTAS}*")),
+        deltas=BucketGrant(read=(*BODIES, *PENDING), write=(*BODIES, *WRITE_DELTAS)),
     ),
     "start_compaction": Grant(),
 }
@@ -121,26 +133,32 @@ def _bucket(grant: BucketGrant, bucket: s3.IBucket) -> Iterable[iam.PolicyStatem
     ):
         if patterns:
             yield iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects(key) for key in patterns])
-    if f"{keys.SNAPSHOTS}*" in (*grant.write, *grant.delete):
-        # IAM's * crosses "/": without this, whoever may write or delete version files could move a pointer.
+    if VERSIONS in (*grant.write, *grant.delete):
+        # IAM's * crosses "/": without this, whoever may write or delete version files could move a pointer or a pin.
         yield iam.PolicyStatement(
             effect=iam.Effect.DENY,
             actions=["s3:PutObject", "s3:DeleteObject"],
-            resources=[bucket.arn_for_objects(POINTERS)],
+            resources=[bucket.arn_for_objects(POINTERS), bucket.arn_for_objects(PINS)],
         )
 
 
 def _tables(grant: Grant, storage: Storage) -> Iterable[iam.PolicyStatement]:
-    held = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    many = [*held, "dynamodb:PutItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"]
-    for wanted, table, actions in (
-        (grant.lock, storage.lock_table, [*held, "dynamodb:PutItem"] if grant.takes_lock else held),
-        (grant.ledger, storage.ledger_table, many),
-        (grant.sources, storage.source_table, many),
-    ):
-        if wanted:
-            yield iam.PolicyStatement(actions=actions, resources=_arns(table, actions))
-
-
-def _arns(table: dynamodb.Table, actions: list[str]) -> list[str]:
-    return [table.table_arn, f"{table.table_arn}/index/*"] if "dynamodb:Query" in actions else [table.table_arn]
+    read = ["dynamodb:GetItem", "dynamodb:BatchGetItem"]
+    write = [*read, "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    actions: dict[Access, list[str]] = {"read": read, "write": write, "search": [*write, "dynamodb:Scan"]}
+    hold = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    if grant.lock is not None:
+        taking = [*hold, "dynamodb:PutItem"]
+        lock = storage.lock_table.table_arn
+        yield iam.PolicyStatement(actions=taking if grant.lock == "take" else hold, resources=[lock])
+    tables: list[tuple[Access | None, dynamodb.Table]] = [
+        (grant.ledger, storage.ledger_table),
+        (grant.sources, storage.source_table),
+    ]
+    for access, table in tables:
+        if access is not None:
+            yield iam.PolicyStatement(actions=actions[access], resources=[table.table_arn])
+    if grant.sources == "search":
+        yield iam.PolicyStatement(
+            actions=["dynamodb:Query"], resources=[f"{storage.source_table.table_arn}/index/open"]
+        )

@@ -74,7 +74,7 @@ def next_run(lease: Lease, failure: StateError | None) -> tuple[int | None, int]
     """``take`` and ``failures`` for the next run, from this one's lease and how it ended."""
     if failure is None:
         return None, 0
-    if failure.state not in _STATES or lease.taking is None or _is_any(failure.error, _NOT_THE_DELTAS):
+    if failure.state not in _STATES or not lease.taking or _is_any(failure.error, _NOT_THE_DELTAS):
         return lease.take, lease.failures
     if failure.error in _NOT_THE_DELTAS_BY_NAME:
         return lease.take, lease.failures

@@ -147,3 +147,8 @@ def test_states_that_read_no_delta_blame_none(house: House, state: str) -> None:
 def test_a_run_that_died_before_it_said_what_it_takes_changes_nothing(house: House) -> None:
     ended(house, house.acquire("a"), "Download", "Runtime.ExitError")
     assert (item(house).take, item(house).failures) == (None, 0)
+
+
+def test_a_run_that_took_nothing_blames_nothing(house: House) -> None:
+    ended(house, run_taking(house, "a", 0), "Download", "Runtime.ExitError")
+    assert (item(house).take, item(house).failures) == (None, 0)

@@ -83,6 +83,8 @@ class _Plan:
         self._workspace = workspace
         self._limits = limits
         self._seconds_left = seconds_left
+        # A function with little time altogether must still get somewhere, or it would start itself again for ever.
+        self._reserve = min(RESERVE_SECONDS, seconds_left() / 3)
         self._claims = Claims(request, stores, clock.now())
         self.reader = SourceReader(stores, clock, self._claims, retry_failed=request.retry_failed)
         self.claimed: set[str] = set()
@@ -193,7 +195,7 @@ class _Plan:
             yield chunk
 
     def _short_of_time(self) -> bool:
-        if self._seconds_left() < RESERVE_SECONDS:
+        if self._seconds_left() < self._reserve:
             self.more = True
             return True
         return False

@@ -142,6 +142,11 @@ def test_time_that_runs_out_leaves_the_rest_for_later(house: House) -> None:
     assert house.plan("q").sources == 250 - plan.sources
 
 
+def test_a_function_with_little_time_gets_somewhere_all_the_same(house: House) -> None:
+    load_sources([text("a")], house.stores, house.clock)
+    assert house.plan("p", seconds_left=lambda: 60.0).sources == 1
+
+
 def test_a_source_never_straddles_two_batches(house: House) -> None:
     sources = [receipt(number, [f"line {number} {n}" for n in range(7)]) for number in range(5)]
     load_sources(sources, house.stores, house.clock)

@@ -9,6 +9,6 @@ from functions._entry import LambdaContext, entry
 from functions._stores import clock, stores
 
 
-@entry("Upload", UploadInput)
+@entry("Upload", UploadInput, measure=lambda output: {"SnapshotBytes": output.bytes})
 def handler(request: UploadInput, _context: LambdaContext) -> UploadOutput:
     return upload(request, stores(), clock)

@@ -97,8 +97,10 @@ class LocalStack:
 def stop_running(state: Path) -> bool:
     """Stop a stack that another process started on ``state``; ``False`` if none runs."""
     emulator = Emulator.attach(state / "aws")
-    if emulator is not None:
-        emulator.stop()
+    if emulator is not None and not emulator.stop():
+        sys.stderr.write(
+            "The emulated AWS did not stop in time and was killed: what it held since its start is lost.\n"
+        )
     address = state / "provider" / ADDRESS_FILE
     server = _server_pid(address)
     if server is not None:
@@ -131,7 +133,7 @@ def main() -> int:
             sys.stdout.write("stopped\n" if stop_running(options.state) else "nothing was running\n")
             return 0
         if Emulator.attach(options.state / "aws") is not None:
-            sys.stdout.write("already running; `make down` stops it\n")
+            sys.stdout.write("already running; `make down`, then `make up` deploys what changed\n")
             return 0
         stack = LocalStack(options.state, Embeddings.chosen(options.embeddings))
         deployment = stack.start(lambda text: sys.stderr.write(f"{text}\n"))

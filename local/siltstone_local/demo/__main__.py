@@ -73,6 +73,8 @@ def main() -> int:
     parser.add_argument("--state", type=Path, help="where the state is kept; default: one folder for each input")
     options = parser.parse_args()
     console = Console(stderr=True)
+    if not console.is_terminal:
+        console = Console(stderr=True, width=140)  # a log file has no width, and 80 columns cut the tables
     try:
         embeddings = Embeddings.chosen(options.embeddings)
         if embeddings.kind == "openai":

@@ -98,9 +98,7 @@ def stop_running(state: Path) -> bool:
     """Stop a stack that another process started on ``state``; ``False`` if none runs."""
     emulator = Emulator.attach(state / "aws")
     if emulator is not None and not emulator.stop():
-        sys.stderr.write(
-            "The emulated AWS did not stop in time and was killed: what it held since its start is lost.\n"
-        )
+        sys.stderr.write("The emulated AWS was killed, since it did not stop: what it held since its start is lost.\n")
     address = state / "provider" / ADDRESS_FILE
     server = _server_pid(address)
     if server is not None:

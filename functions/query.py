@@ -7,7 +7,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from siltstone.errors import InvalidInput, NotFound, SiltstoneError, Transient
+from siltstone.errors import BadEvent, BadQuery, InvalidInput, NotFound, Refused, SiltstoneError, Transient
 from siltstone.query.index_chroma import open_index
 from siltstone.query.messages import QueryInput, QueryOutput
 from siltstone.query.pending import PendingReader
@@ -19,7 +19,14 @@ from functions._environment import environment
 from functions._provider import provider
 from functions._stores import clock, stores
 
-_STATUS: tuple[tuple[type[SiltstoneError], int], ...] = ((InvalidInput, 400), (NotFound, 404), (Transient, 503))
+# Damage is none of these: it leaves as an error, is counted as one, and the URL answers 502.
+_STATUS: tuple[tuple[type[SiltstoneError], int], ...] = (
+    (InvalidInput, 400),
+    (NotFound, 404),
+    (Transient, 503),
+    (Refused, 503),
+)
+_LARGEST_REPLY = 6 * 2**20  # bytes: Lambda's own limit
 
 
 @lru_cache(maxsize=1)
@@ -37,13 +44,9 @@ def answer(request: QueryInput, _context: LambdaContext) -> QueryOutput:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Direct invocation raises an error by its name; over HTTP it becomes a status."""
     if "requestContext" not in event:
-        return answer(event, context)
+        return _bounded(answer(event, context))
     try:
-        body = event.get("body") or "{}"
-        question = json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
-        return _reply(200, answer(question, context))
-    except ValueError as error:
-        return _reply(400, {"error": "BadEvent", "message": f"The body is not JSON: {error}."})
+        return _bounded(_reply(200, answer(_question(event), context)))
     except SiltstoneError as error:
         for family, status in _STATUS:
             if isinstance(error, family):
@@ -51,5 +54,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         raise
 
 
+def _question(event: dict[str, Any]) -> dict[str, Any]:
+    body = event.get("body") or "{}"
+    try:
+        return json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
+    except (ValueError, RecursionError) as error:
+        raise BadEvent(f"The body is not JSON: {str(error)[:200]}.", remedy="Send a JSON object.") from error
+
+
 def _reply(status: int, body: dict[str, Any]) -> dict[str, Any]:
     return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
+
+
+def _bounded(reply: dict[str, Any]) -> dict[str, Any]:
+    size = len(json.dumps(reply))  # as Lambda's runtime writes it
+    if size > _LARGEST_REPLY:
+        raise BadQuery(
+            f"The answer takes {size:,} bytes; a function returns at most {_LARGEST_REPLY:,}.",
+            remedy="Ask for fewer rows, or leave embeddings or documents out of include.",
+        )
+    return reply

@@ -78,7 +78,7 @@ class SnapshotIndex(Protocol):
     def select(
         self, where: Where | None, where_document: WhereDocument | None, *, limit: int | None = None
     ) -> list[str]:
-        """Ids of rows that pass both filters, in the index's own stable order; at most ``limit``."""
+        """Ids of rows that pass both filters, in any order; at most ``limit`` of them."""
         ...
 
     def get(self, ids: Sequence[str], *, embeddings: bool) -> Hits:
@@ -94,7 +94,14 @@ class SnapshotIndex(Protocol):
         *,
         embeddings: bool,
     ) -> Hits:
-        """The ``n`` nearest rows to ``vector`` (shape (d,)) that pass both filters, as the index finds them."""
+        """The ``n`` nearest rows to ``vector`` (shape (d,)) that pass both filters, as the index finds them.
+
+        Nearest first. Fewer than ``n``: there are no more, or an approximate index does not reach them.
+        """
+        ...
+
+    def rank(self, vector: Vector, n: int, where: Where | None, where_document: WhereDocument | None) -> list[str]:
+        """The ids of `search`, without the cost of the rows."""
         ...
 
     def close(self) -> None:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from siltstone.compaction.messages import Message
+from siltstone.compaction.version import Version
+from siltstone.errors import InvalidInput
+from siltstone.keys import check_collection
+from siltstone.records.tokens import INPUT_TOKENS, check_text
 
 MAX_RESULTS = 1_000
-MAX_TEXT = 8_000  # characters: what fits OpenAI's 8,191 tokens in any language
 MAX_IDS = 1_000
 Include = Literal["metadatas", "documents", "distances", "embeddings"]
 
 
 class QueryInput(Message):
-    """A question to one collection.
+    """A question to one collection, or to one shard by its own name.
 
-    ``query``: the nearest rows to ``query_text`` or ``query_embedding``; ``get``: rows by ``ids`` or filter;
-    ``count``: how many there are. ``consistency="strong"`` lays deltas that are not merged yet over the version.
+    ``query``: the nearest rows to ``query_text`` or ``query_embedding``; ``get``: rows by ``ids`` (in their order, each
+    once, ``limit`` aside) or the page ``offset``, ``limit`` of all rows in the order of their ids; ``count``: how many
+    there are. All three take both filters. ``consistency="strong"`` lays deltas that are not merged yet over the
+    version.
     """
 
     collection_name: str = "lines"
     operation: Literal["query", "get", "count"] = "query"
-    query_text: str | None = Field(default=None, max_length=MAX_TEXT)
+    query_text: str | None = None
     query_embedding: list[float] | None = Field(default=None, max_length=4_096)
     n_results: int = Field(default=10, ge=1, le=MAX_RESULTS)
     metadata_filter: dict[str, Any] | None = None
@@ -35,6 +40,27 @@ class QueryInput(Message):
     consistency: Literal["snapshot", "strong"] = "snapshot"
     version: str | None = None
 
+    @field_validator("collection_name")
+    @classmethod
+    def _usable_name(cls, name: str) -> str:
+        try:
+            return check_collection(name)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("query_text")
+    @classmethod
+    def _embeddable(cls, text: str | None) -> str | None:
+        return None if text is None else check_text(text, INPUT_TOKENS)
+
+    @field_validator("version")
+    @classmethod
+    def _version_id(cls, version: str | None) -> str | None:
+        try:
+            return None if version is None else str(Version.parse(version))
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+
     @model_validator(mode="after")
     def _one_question(self) -> QueryInput:
         asked = (self.query_text is not None) + (self.query_embedding is not None)
@@ -42,6 +68,8 @@ class QueryInput(Message):
             raise ValueError("give exactly one of query_text and query_embedding")
         if self.operation != "query" and asked:
             raise ValueError(f"{self.operation} takes no query_text and no query_embedding")
+        if self.operation != "get" and self.ids is not None:
+            raise ValueError(f"{self.operation} takes no ids: use operation get, or a filter")
         if self.version is not None and self.consistency == "strong":
             raise ValueError("an old version has no pending deltas: leave out version, or ask with snapshot")
         return self
@@ -61,7 +89,8 @@ class QueryOutput(Message):
     """The answer and what it was answered from."""
 
     collection_name: str
-    version: str | None  # None: nothing was promoted yet, all comes from pending deltas
+    version: str | None  # of a sharded collection the oldest; None: nothing was promoted, all comes from pending deltas
+    shard_versions: dict[str, str | None] | None = None  # of a sharded collection, by the shard's name
     version_age_seconds: float | None
     pending_deltas: int | None  # seen by a strong read; None for a snapshot read, which looks at none
     unusable_deltas: int = 0  # pending, and on their way to quarantine

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from siltstone.deltas.batch import DeltaRows
-from siltstone.query.index import Hits, Vector
+from siltstone.query.index import Hits, SnapshotIndex, Vector, no_hits
 from siltstone.query.where import Where, matches
 from siltstone.query.where_document import WhereDocument, matching_documents
 from siltstone.settings import Space
+
+_BLOCK = 4_096  # rows whose differences, float32 (rows, d), are in memory at a time
+
+Places = NDArray[np.intp]
 
 
 def distances(vectors: Vector, query: Vector, space: Space) -> NDArray[np.float64]:
@@ -21,24 +24,29 @@ def distances(vectors: Vector, query: Vector, space: Space) -> NDArray[np.float6
     cosine: 1 - cos; l2: the squared distance; ip: 1 - dot. (hnswlib's spaces, which Chroma uses.)
     """
     if space == "l2":
-        return np.square(vectors - query).sum(axis=1, dtype=np.float64)
+        blocks = [vectors[start : start + _BLOCK] - query for start in range(0, len(vectors), _BLOCK)]
+        squared = [np.einsum("ij,ij->i", block, block, dtype=np.float64) for block in blocks]
+        return np.concatenate(squared) if squared else np.zeros(0)
     dots = (vectors @ query).astype(np.float64)
     if space == "ip":
         return 1.0 - dots
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)) * float(np.linalg.norm(query))
-    return 1.0 - dots / np.maximum(lengths, np.finfo(np.float32).tiny)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return 1.0 - dots / (lengths * np.linalg.norm(query.astype(np.float64)))
 
 
 def nearest(hits: Hits, n: int) -> Hits:
     """The ``n`` rows with the smallest distances, nearest first; ties in the order of their ids."""
     if hits.distances is None:
         raise ValueError("rows without distances can't be ranked")
-    order = np.lexsort((np.asarray(hits.ids, dtype=np.str_), hits.distances)) if hits.ids else np.zeros(0, np.intp)
-    return hits.take(order[:n].tolist())
+    near = hits.distances.tolist()
+    return hits.take(sorted(range(len(near)), key=lambda place: (near[place], hits.ids[place]))[:n])
 
 
 class Overlay:
-    """What pending deltas say, in order: later operations hide earlier ones, and all hide the version's rows."""
+    """What pending deltas say, in order: later operations hide earlier ones, and all hide the version's rows.
+
+    The deltas' rows are not copied. Safe for several threads.
+    """
 
     def __init__(self, pending: Sequence[DeltaRows], dimension: int) -> None:
         """``pending``: validated deltas, oldest first."""
@@ -47,30 +55,45 @@ class Overlay:
             for place, row_id in enumerate(rows.ids):
                 last[row_id] = (number, place)
         self.hidden = frozenset(last)
-        chosen: list[list[int]] = [[] for _ in pending]
-        for number, place in last.values():
-            if not pending[number].deletes[place]:
-                chosen[number].append(place)
-        kept = [rows.take(np.asarray(places, np.intp)) for rows, places in zip(pending, chosen, strict=True) if places]
-        self._ids = [row_id for rows in kept for row_id in rows.ids]
-        self._vectors: Vector = (
-            np.concatenate([rows.embeddings for rows in kept]) if kept else np.zeros((0, dimension), np.float32)
-        )
-        self._documents = [document for rows in kept for document in rows.documents]
-        self._metadatas: list[dict[str, Any] | None] = [metadata for rows in kept for metadata in rows.metadatas]
-        self._place = {row_id: place for place, row_id in enumerate(self._ids)}
+        self._deltas = list(pending)
+        self._dimension = dimension
+        self._place = {
+            row_id: (number, place) for row_id, (number, place) in last.items() if not pending[number].deletes[place]
+        }
+        shown: list[list[int]] = [[] for _ in pending]
+        for number, place in self._place.values():
+            shown[number].append(place)
+        self._shown: list[Places] = [np.asarray(sorted(places), np.intp) for places in shown]
+        self._covered: tuple[SnapshotIndex, int] | None = None
 
     def __len__(self) -> int:
         """Number of rows that a reader sees (deletes hide, they add none)."""
-        return len(self._ids)
+        return len(self._place)
+
+    def covered(self, index: SnapshotIndex) -> int:
+        """How many of the version's rows a pending operation hides. Looked up once while the version stands."""
+        known = self._covered
+        if known is None or known[0] is not index:
+            known = (index, len(index.known(sorted(self.hidden))))
+            self._covered = known
+        return known[1]
 
     def select(self, where: Where | None, where_document: WhereDocument | None) -> list[str]:
         """Ids of the pending rows that pass both filters."""
-        return [self._ids[place] for place in self._passing(where, where_document)]
+        return [rows.ids[place] for rows, places in self._passing(where, where_document) for place in places.tolist()]
 
     def get(self, ids: Sequence[str], *, embeddings: bool) -> Hits:
         """Pending rows by id, in the order of ``ids``; others are left out."""
-        return self._hits([self._place[row_id] for row_id in ids if row_id in self._place], embeddings=embeddings)
+        at = [self._place[row_id] for row_id in ids if row_id in self._place]
+        found = [(self._deltas[number], place) for number, place in at]
+        vectors = [rows.embeddings[place] for rows, place in found]
+        return Hits(
+            [rows.ids[place] for rows, place in found],
+            None,
+            [rows.documents[place] for rows, place in found],
+            [rows.metadatas[place] or None for rows, place in found],
+            np.asarray(vectors, np.float32).reshape(-1, self._dimension) if embeddings else None,
+        )
 
     def search(
         self,
@@ -83,26 +106,24 @@ class Overlay:
         embeddings: bool,
     ) -> Hits:
         """The ``n`` nearest pending rows that pass both filters, by exact distances."""
-        places = np.asarray(self._passing(where, where_document), np.intp)
-        vectors = self._vectors if len(places) == len(self._ids) else self._vectors[places]
-        near = distances(vectors, vector, space)
-        if len(near) > n:
-            first = np.argpartition(near, n - 1)[:n]
-            places, near = places[first], near[first]
-        found = self._hits(places.tolist(), embeddings=embeddings)
-        return nearest(Hits(found.ids, near, found.documents, found.metadatas, found.embeddings), n)
+        found = no_hits(distances=True, embeddings=embeddings, dimension=self._dimension)
+        for rows, places in self._passing(where, where_document):
+            whole = len(places) == len(rows)
+            near = distances(rows.embeddings if whole else rows.embeddings[places], vector, space)
+            first = np.arange(len(near)) if len(near) <= n else np.flatnonzero(near <= np.partition(near, n - 1)[n - 1])
+            hits = self.get([rows.ids[place] for place in places[first].tolist()], embeddings=embeddings)
+            ranked = Hits(hits.ids, near[first], hits.documents, hits.metadatas, hits.embeddings)
+            found = nearest(found.then(ranked), n)
+        return found
 
-    def _passing(self, where: Where | None, where_document: WhereDocument | None) -> list[int]:
-        if where is None and where_document is None:
-            return list(range(len(self._ids)))
-        text = matching_documents(where_document, self._documents)
-        return [place for place in np.flatnonzero(text).tolist() if matches(where, self._metadatas[place])]
-
-    def _hits(self, places: list[int], *, embeddings: bool) -> Hits:
-        return Hits(
-            [self._ids[place] for place in places],
-            None,
-            [self._documents[place] for place in places],
-            [self._metadatas[place] or None for place in places],
-            self._vectors[places] if embeddings else None,
-        )
+    def _passing(self, where: Where | None, where_document: WhereDocument | None) -> Iterator[tuple[DeltaRows, Places]]:
+        """Each delta with the places of its rows that are shown and pass both filters."""
+        for rows, places in zip(self._deltas, self._shown, strict=True):
+            if not len(places):
+                continue
+            if where is None and where_document is None:
+                yield rows, places
+                continue
+            told = [place for place in places.tolist() if matches(where, rows.metadatas[place])]
+            text = matching_documents(where_document, [rows.documents[place] for place in told])
+            yield rows, np.asarray(told, np.intp)[text]

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
+from siltstone import keys
 from siltstone.clock import Clock
 from siltstone.compaction.documents import Manifest
 from siltstone.deltas.shards import physical, spread
 from siltstone.errors import BadQuery, UnknownCollection
+from siltstone.parallel import in_parallel
+from siltstone.query.fixed import as_one
 from siltstone.query.index import Hits, Vector, no_hits
 from siltstone.query.messages import QueryInput, QueryOutput, QueryResults
 from siltstone.query.overlay import nearest
-from siltstone.query.pending import PendingReader
+from siltstone.query.pending import PendingReader, Sight
 from siltstone.query.reader import SnapshotReader
 from siltstone.query.search import View
-from siltstone.query.where import normalize
-from siltstone.query.where_document import normalize_document
-from siltstone.settings import CollectionBook, CollectionSettings, Space
+from siltstone.query.where import Where, normalize
+from siltstone.query.where_document import WhereDocument, normalize_document
+from siltstone.settings import CollectionBook, CollectionSettings
 from siltstone.stores.provider import EmbeddingProvider
 
 
@@ -35,14 +38,12 @@ class Readers:
 
 
 @dataclass(frozen=True)
-class Answerable:
-    """A collection as it is seen for one question: a view for each shard, and what they were made of."""
+class Seen:
+    """A collection as it is seen for one question. ``settings``: as published, where anything is."""
 
-    views: list[View]
-    manifest: Manifest | None  # of the oldest version among the shards
-    pending: int | None
-    unusable: int
-    stale: str | None
+    views: list[View]  # one for each shard
+    settings: CollectionSettings
+    output: QueryOutput  # without an answer yet
 
 
 def query(
@@ -54,121 +55,159 @@ def query(
 ) -> QueryOutput:
     """Answer ``request``. ``provider`` is only called for ``query_text``.
 
-    Raises `BadQuery` (400), `UnknownCollection` and `UnknownVersion` (404), `StoreUnavailable` (503).
+    Raises `BadQuery` (400), `UnknownCollection` and `UnknownVersion` (404), `StoreUnavailable` and
+    `ProviderUnavailable` (try again), `BacklogTooLarge` and `SettingsMismatch`, and the errors of damage.
     """
     where, text = normalize(request.metadata_filter), normalize_document(request.where_document)
     settings = book.resolve(request.collection_name)
-    embeddings = "embeddings" in request.include
-    with _see(request, readers, settings, clock) as seen:
-        space, dimension = seen.views[0].space, seen.views[0].dimension
-        model = seen.manifest.settings.get("model", settings.model) if seen.manifest else settings.model
-        output = _describe(request, seen, space, clock)
+    shards = _shards(request, settings)
+    with _see(request, shards, readers, settings, clock) as seen:
         if request.operation == "count":
-            return output.model_copy(update={"count": sum(view.count(where, text) for view in seen.views)})
-        hits = no_hits(distances=request.operation == "query", embeddings=embeddings, dimension=dimension)
-        if request.operation == "query":
-            vector = _vector(request, model, dimension, space, provider)
-            for view in seen.views:
-                hits = hits.then(view.search(vector, request.n_results, where, text, embeddings=embeddings))
-            hits = nearest(hits, request.n_results)
-        elif request.ids is not None:
-            for view, ids in zip(seen.views, _by_shard(request.ids, len(seen.views)), strict=True):
-                hits = hits.then(view.get_ids(ids, where, text, embeddings=embeddings))
-            place = {row_id: number for number, row_id in enumerate(hits.ids)}
-            hits = hits.take([place[row_id] for row_id in dict.fromkeys(request.ids) if row_id in place])
-        else:
-            wanted = request.offset + request.limit
-            for view in seen.views:
-                hits = hits.then(view.get(where, text, limit=wanted, offset=0, embeddings=embeddings))
-            hits = hits.take(range(request.offset, min(wanted, len(hits.ids))))
-        return output.model_copy(update={"results": _results(hits, request)})
+            counts = in_parallel(lambda view: view.count(where, text), seen.views)
+            return seen.output.model_copy(update={"count": sum(counts)})
+        hits = (_nearest if request.operation == "query" else _get)(request, seen, where, text, provider)
+        return seen.output.model_copy(update={"results": _results(hits, request)})
 
 
-@contextlib.contextmanager
-def _see(request: QueryInput, readers: Readers, settings: CollectionSettings, clock: Clock) -> Generator[Answerable]:
-    views: list[View] = []
-    manifests: list[Manifest] = []
-    pending = unusable = 0
-    stale: str | None = None
-    with contextlib.ExitStack() as stack:
-        for shard in physical(request.collection_name, settings):
-            overlay = None
-            if request.consistency == "strong":
-                strong = stack.enter_context(readers.pending.strong(shard, settings, clock))
-                opened, overlay = strong.opened, strong.overlay
-                pending, unusable = pending + strong.pending, unusable + strong.unusable
-            else:
-                opened = stack.enter_context(readers.snapshots.reading(shard, version=request.version))
-            if opened is not None:
-                manifests.append(opened.manifest)
-                stale = stale or opened.stale
-                fixed = opened.manifest.settings
-                view = View(opened.index, overlay, fixed["space"], int(fixed["dimension"]))
-            else:
-                view = View(None, overlay, settings.space, settings.dimension)
-            views.append(view)
-        if not manifests and not pending:
+def _shards(request: QueryInput, settings: CollectionSettings) -> list[str]:
+    """The physical collections to ask: a shard that is named itself is asked alone, as writers write to it alone."""
+    name = request.collection_name
+    shards = [name] if keys.split_shard(name)[1] is not None else physical(name, settings)
+    if request.version is not None and len(shards) > 1:
+        raise BadQuery(
+            f"version: each of the {len(shards)} shards of {name} has versions of its own.",
+            remedy=f"Ask one shard by its name, {shards[0]} and so on.",
+        )
+    return shards
+
+
+@contextmanager
+def _see(
+    request: QueryInput, shards: Sequence[str], readers: Readers, settings: CollectionSettings, clock: Clock
+) -> Generator[Seen]:
+    strong = request.consistency == "strong"
+    with ExitStack() as stack:
+
+        def look(shard: str) -> Sight:
+            if strong:
+                return stack.enter_context(readers.pending.strong(shard, settings, clock))
+            return Sight(stack.enter_context(readers.snapshots.reading(shard, version=request.version)))
+
+        # Each shard is a round trip or three. What one thread has entered, the stack leaves, whichever thread fails.
+        looks = in_parallel(look, shards)
+        readings = [each.reading for each in looks if each.reading is not None]
+        pending = sum(each.pending for each in looks)
+        if not readings and not pending:
             raise UnknownCollection(
                 f"The collection {request.collection_name!r} has no version yet"
-                f"{'.' if request.consistency == 'strong' else ', and a snapshot read looks at nothing else.'}",
+                f"{'.' if strong else ', and a snapshot read looks at nothing else.'}",
                 remedy="Embed and compact something first, or ask with consistency=strong.",
             )
-        oldest = min(manifests, key=lambda manifest: manifest.created_at, default=None)
-        strong_pending = pending if request.consistency == "strong" else None
-        yield Answerable(views, oldest, strong_pending, unusable, stale)
-
-
-def _vector(
-    request: QueryInput, model: str, dimension: int, space: Space, provider: Callable[[], EmbeddingProvider]
-) -> Vector:
-    if request.query_text is not None:
-        if not request.query_text.strip():
-            raise BadQuery("query_text is empty.", remedy="Ask for something.")
-        return provider().embed([request.query_text], model=model, dimension=dimension).vectors[0]
-    given = request.query_embedding or []
-    if len(given) != dimension:
-        raise BadQuery(
-            f"query_embedding has {len(given)} numbers; {request.collection_name} has {dimension} dimensions.",
-            remedy=f"Embed the question with {model} at {dimension} dimensions.",
+        published = as_one(request.collection_name, settings, [reading.manifest for reading in readings])
+        oldest = min((reading.manifest for reading in readings), key=_made, default=None)
+        yield Seen(
+            views=[
+                View(each.reading and each.reading.index, each.overlay, published.space, published.dimension)
+                for each in looks
+            ],
+            settings=published,
+            output=QueryOutput(
+                collection_name=request.collection_name,
+                version=oldest and oldest.version,
+                shard_versions={
+                    shard: each.reading and each.reading.manifest.version
+                    for shard, each in zip(shards, looks, strict=True)
+                }
+                if len(shards) > 1
+                else None,
+                version_age_seconds=max(0.0, clock.now() - _made(oldest)) if oldest else None,
+                pending_deltas=pending if strong else None,
+                unusable_deltas=sum(each.unusable for each in looks),
+                stale="; ".join(reading.stale for reading in readings if reading.stale) or None,
+                space=published.space,
+            ),
         )
-    vector = np.asarray(given, np.float32)
-    length = float(np.linalg.norm(vector))
+
+
+def _nearest(
+    request: QueryInput,
+    seen: Seen,
+    where: Where | None,
+    text: WhereDocument | None,
+    provider: Callable[[], EmbeddingProvider],
+) -> Hits:
+    vector = _vector(request, seen.settings, provider)
+    embeddings = "embeddings" in request.include
+    found = in_parallel(
+        lambda view: view.search(vector, request.n_results, where, text, embeddings=embeddings), seen.views
+    )
+    hits = no_hits(distances=True, embeddings=embeddings, dimension=seen.settings.dimension)
+    for each in found:
+        hits = hits.then(each)
+    return nearest(hits, request.n_results)
+
+
+def _get(
+    request: QueryInput,
+    seen: Seen,
+    where: Where | None,
+    text: WhereDocument | None,
+    _provider: Callable[[], EmbeddingProvider],
+) -> Hits:
+    """Rows in the order of the ids asked for, or a page of all in the order of their ids: whatever is merged between
+    two pages, and into whichever shard, the order is the same."""
+    if request.ids is not None:
+        ids, conditions = list(dict.fromkeys(request.ids)), (where, text)
+        homes = spread(ids, len(seen.views)).tolist()
+    else:
+        passing = in_parallel(lambda view: view.select(where, text), seen.views)
+        found = sorted((row_id, home) for home, each in enumerate(passing) for row_id in each)
+        page = found[request.offset : request.offset + request.limit]
+        ids, homes, conditions = [row_id for row_id, _ in page], [home for _, home in page], (None, None)
+    embeddings = "embeddings" in request.include
+    hits = no_hits(distances=False, embeddings=embeddings, dimension=seen.settings.dimension)
+    for number, view in enumerate(seen.views):
+        mine = [row_id for row_id, home in zip(ids, homes, strict=True) if home == number]
+        hits = hits.then(view.get(mine, *conditions, embeddings=embeddings))
+    place = {row_id: number for number, row_id in enumerate(hits.ids)}
+    return hits.take([place[row_id] for row_id in ids if row_id in place])
+
+
+def _vector(request: QueryInput, settings: CollectionSettings, provider: Callable[[], EmbeddingProvider]) -> Vector:
+    """The question's vector, float32 (d,), by the collection's own model. Raises `BadQuery`."""
+    if request.query_text is not None:
+        return provider().embed([request.query_text], model=settings.model, dimension=settings.dimension).vectors[0]
+    given = request.query_embedding or []
+    if len(given) != settings.dimension:
+        raise BadQuery(
+            f"query_embedding has {len(given)} numbers; {request.collection_name} has {settings.dimension} dimensions.",
+            remedy=f"Embed the question with {settings.model} at {settings.dimension} dimensions.",
+        )
     # Chroma takes a NaN and answers nonsense.
-    if not math.isfinite(length):
+    if not all(map(math.isfinite, given)):
         raise BadQuery("query_embedding has a NaN or an infinite number.", remedy="Send finite numbers.")
-    if space == "cosine" and length == 0:
+    # By the squared length in float32, which is what the index works with: it must neither overflow nor vanish.
+    with np.errstate(over="ignore"):
+        vector = np.asarray(given, np.float64).astype(np.float32)
+        squared = float(vector @ vector)
+    if not math.isfinite(squared):
+        raise BadQuery("query_embedding is too long: its squared length overflows float32.", remedy="Scale it.")
+    if settings.space == "cosine" and squared == 0:
         raise BadQuery("query_embedding is zero, and the space is cosine.", remedy="A direction needs a length.")
     return vector
 
 
-def _by_shard(ids: list[str], shards: int) -> list[list[str]]:
-    homes = spread(ids, shards)
-    return [[row_id for row_id, home in zip(ids, homes, strict=True) if home == shard] for shard in range(shards)]
-
-
-def _describe(request: QueryInput, seen: Answerable, space: Space, clock: Clock) -> QueryOutput:
-    age = None
-    if seen.manifest is not None:
-        created = datetime.strptime(seen.manifest.created_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        age = max(0.0, clock.now() - created.timestamp())
-    return QueryOutput(
-        collection_name=request.collection_name,
-        version=seen.manifest.version if seen.manifest else None,
-        version_age_seconds=age,
-        pending_deltas=seen.pending,
-        unusable_deltas=seen.unusable,
-        stale=seen.stale,
-        space=space,
-    )
+def _made(manifest: Manifest) -> float:
+    return datetime.strptime(manifest.created_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def _results(hits: Hits, request: QueryInput) -> QueryResults:
     include = request.include
-    wants_distances = "distances" in include and hits.distances is not None
+    distances = hits.distances if "distances" in include else None
     return QueryResults(
         ids=hits.ids,
-        distances=hits.distances.tolist() if wants_distances and hits.distances is not None else None,
+        distances=None if distances is None else distances.tolist(),
         metadatas=hits.metadatas if "metadatas" in include else None,
         documents=hits.documents if "documents" in include else None,
-        embeddings=hits.embeddings.tolist() if hits.embeddings is not None else None,
+        embeddings=None if hits.embeddings is None else hits.embeddings.tolist(),
     )

@@ -1,74 +1,65 @@
-"""Whole versions, opened for reading: fetched into a private folder, verified, replaced as a whole.
+"""Whole versions, as the pointer names them.
 
-A process that reads holds one current version per collection. The pointer is asked again at most every few seconds,
-by a conditional GET; when it names a greater token, the new version is fetched and verified beside the old one and
-takes its place. Somebody who is still reading the old one finishes: it is closed when its last reader leaves.
+A process that reads follows each collection's pointer: it is asked at most every few seconds, by a conditional GET.
+When it names a greater token, the new version is fetched and verified beside the old one, then takes its place as a
+whole. Meanwhile, and also if that fails, everybody else goes on with the old one.
+
+    pointer   v5 ───────────────▶ v6 ─────────────────▶ v7
+    reader    v5 v5 v5 v5 (fetching v6) v6 v6 (v7 damaged) v6 "stale: ..."
 """
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 import threading
 from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from siltstone import keys
 from siltstone.clock import Clock
-from siltstone.compaction.documents import Manifest
-from siltstone.compaction.manifests import read_manifest
+from siltstone.compaction.documents import Manifest, Pin
 from siltstone.compaction.pointer import read_pointer
 from siltstone.compaction.version import Version
-from siltstone.errors import SiltstoneError, UnknownVersion
+from siltstone.errors import (
+    ObjectNotFound,
+    PointerMissing,
+    SiltstoneError,
+    SnapshotDamaged,
+    StoreUnavailable,
+    UnknownVersion,
+)
 from siltstone.query.index import OpenIndex, SnapshotIndex
-from siltstone.snapshots.restore import restore_version
+from siltstone.query.opened import Opened, OpenVersions
 from siltstone.stores.objects import ObjectStore
-from siltstone.stores.vectors import CollectionSpec
 
 REFRESH_SECONDS = 2.0
-_OLD_VERSIONS_KEPT = 2  # opened by `version=`; each takes 1.35 times its index file of memory
-_MOVES = 5  # how often a pointer may move on while we fetch what it named
+KEEP_BYTES = 3 * 2**29  # of open versions; an index takes 1.35 times its file of memory, and a function has some 3 GB
+_MOVES = 5  # how often a pointer may move on while what it named is fetched
 
 
-@dataclass
-class Opened:
-    """One version, open. ``stale``: why a newer one could not be opened, where that is so."""
+@dataclass(frozen=True)
+class Reading:
+    """One whole version. ``stale``: why a newer one could not be opened, where that is so."""
 
     manifest: Manifest
     index: SnapshotIndex
-    folder: Path
     stale: str | None = None
-    _readers: int = field(default=0, repr=False)
-    _replaced: bool = field(default=False, repr=False)
-    _gate: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def enter(self) -> None:
-        """One more reader: it stays open until `leave`, also if a newer version replaces it meanwhile."""
-        with self._gate:
-            self._readers += 1
 
-    def leave(self) -> None:
-        """One reader less."""
-        with self._gate:
-            self._readers -= 1
-            self._close_if_left()
+@dataclass(eq=False)
+class _Followed:
+    """What is known of one collection's pointer. ``version`` only ever moves to a greater token."""
 
-    def replaced(self) -> None:
-        """A newer version took its place: close it now, or when its last reader leaves."""
-        with self._gate:
-            self._replaced = True
-            self._close_if_left()
-
-    def _close_if_left(self) -> None:
-        if self._replaced and self._readers == 0 and self.folder.exists():
-            self.index.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+    refreshing: threading.Lock = field(default_factory=threading.Lock)  # guards the fields below
+    version: str | None = None
+    etag: str | None = None
+    asked: float | None = None  # monotonic seconds; None: never
+    stale: str | None = None
 
 
 class SnapshotReader:
-    """Opens versions of any collection. Safe for several threads; one per process is enough."""
+    """Reads versions of any collection. Safe for several threads; one for each process is enough."""
 
     def __init__(
         self,
@@ -78,127 +69,116 @@ class SnapshotReader:
         open_index: OpenIndex,
         *,
         refresh_seconds: float = REFRESH_SECONDS,
+        keep_bytes: int = KEEP_BYTES,
     ) -> None:
-        workspace.mkdir(parents=True, exist_ok=True)
-        # Private: opening a version writes to its sqlite file, and another process may read the same version.
-        self._private = tempfile.TemporaryDirectory(dir=workspace, prefix="reader-", ignore_cleanup_errors=True)
         self._snapshots = snapshots
         self._clock = clock
-        self._open_index = open_index
         self._refresh_seconds = refresh_seconds
-        self._current: dict[str, Opened] = {}
-        self._asked: dict[str, float] = {}
-        self._etags: dict[str, str] = {}
-        self._old: dict[tuple[str, str], Opened] = {}
-        self._gates: dict[str, threading.RLock] = {}
+        self._versions = OpenVersions(snapshots, workspace, open_index, keep_bytes=keep_bytes)
+        self._collections: dict[str, _Followed] = {}
         self._gate = threading.Lock()
-        self._old_gate = threading.Lock()
 
-    @contextlib.contextmanager
-    def reading(self, collection: str, *, version: str | None = None, fresh: bool = False) -> Generator[Opened | None]:
+    @contextmanager
+    def reading(self, collection: str, *, version: str | None = None, fresh: bool = False) -> Generator[Reading | None]:
         """The current version, or the one named; ``None`` if none was ever promoted. ``fresh``: ask the pointer now.
 
-        A refresh that fails keeps serving the version that is open, and says so in `Opened.stale`; with ``fresh`` it
-        raises, since an answer from an older version would be wrong. Raises `UnknownVersion` for an old version that
-        was never published or is past retention, and `PointerMissing`, `SnapshotDamaged`, `StoreUnavailable` where
-        no version is open.
+        A refresh that fails keeps serving the version before, and says so in `Reading.stale`; with ``fresh`` it raises,
+        since an answer from an older version would be wrong. Raises `UnknownVersion` for a named version that was never
+        published or is past retention, and `PointerMissing`, `SnapshotDamaged`, `StoreUnavailable` where there is no
+        version to serve.
         """
-        with self._collection_gate(collection):
-            opened = self._at(collection, version) if version else self._newest(collection, fresh=fresh)
-            if opened is not None:
-                opened.enter()
+        if version is not None:
+            Version.parse(version)
+            opened, stale = self._versions.enter(collection, version), None
+        else:
+            opened, stale = self._enter_newest(collection, fresh=fresh)
         try:
-            yield opened
+            yield None if opened is None else Reading(opened.manifest, opened.index, stale)
         finally:
             if opened is not None:
-                opened.leave()
-
-    def _newest(self, collection: str, *, fresh: bool) -> Opened | None:
-        held = self._current.get(collection)
-        asked = self._asked.get(collection)
-        if held and not fresh and asked is not None and self._clock.monotonic() - asked < self._refresh_seconds:
-            return held
-        try:
-            newest = self._follow(collection, held)
-        except SiltstoneError as error:
-            if held is None or fresh:
-                raise
-            held.stale = f"{type(error).__name__}: {error.message}"
-            newest = held
-        else:
-            if newest is not None:
-                newest.stale = None
-        self._asked[collection] = self._clock.monotonic()
-        return newest
-
-    def _at(self, collection: str, version: str) -> Opened:
-        Version.parse(version)
-        held = self._current.get(collection)
-        if held is not None and held.manifest.version == version:
-            return held
-        with self._old_gate:
-            found = self._old.pop((collection, version), None) or self._open(collection, version)
-            self._old[(collection, version)] = found  # last in order: the most recently used
-            while len(self._old) > _OLD_VERSIONS_KEPT:
-                self._old.pop(next(iter(self._old))).replaced()
-        return found
+                self._versions.leave(opened)
 
     def close(self) -> None:
-        """Close every version and remove the private folder."""
-        with self._gate:
-            for opened in (*self._current.values(), *self._old.values()):
-                opened.replaced()
-            self._current.clear()
-            self._old.clear()
-        self._private.cleanup()
+        """Close every version and remove its files; who still reads finishes first."""
+        self._versions.close()
 
-    def _collection_gate(self, collection: str) -> threading.RLock:
+    def _enter_newest(self, collection: str, *, fresh: bool) -> tuple[Opened | None, str | None]:
         with self._gate:
-            return self._gates.setdefault(collection, threading.RLock())
-
-    def _follow(self, collection: str, held: Opened | None) -> Opened | None:
-        """Read the pointer; fetch what it names if its token is greater than what is held."""
-        for _ in range(_MOVES):
-            named = self._named(collection, held)
-            if named is None:
-                return held
-            if held and Version.parse(named).token <= held.manifest.token:
-                return held  # never back: what this process saw, it keeps seeing
+            followed = self._collections.setdefault(collection, _Followed())
+        # One asks. The others go on with what is there, unless they need the newest or there is nothing yet.
+        if (fresh or self._is_due(followed)) and followed.refreshing.acquire(blocking=fresh or followed.asked is None):
             try:
-                opened = self._open(collection, named)
-            except UnknownVersion:
-                # The pointer moved on and retention removed what it named before. Ask it again.
-                self._etags.pop(collection, None)
-                continue
-            self._current[collection] = opened
-            if held:
-                held.replaced()
-            return opened
-        raise UnknownVersion(
-            f"The pointer of {collection} named {_MOVES} versions in turn that could not be fetched.",
-            remedy="Run `siltstone verify`: a version must not be removed while the pointer names it.",
-        )
+                if fresh or self._is_due(followed):
+                    opened = self._refresh(collection, followed, fresh=fresh)
+                    if opened is not None:
+                        return opened, None
+            finally:
+                followed.refreshing.release()
+        while (version := followed.version) is not None:
+            opened = self._versions.enter_open(collection, version)
+            if opened is not None:
+                return opened, followed.stale
+            # Replaced a moment ago, or dropped to make room for another collection's: then it is fetched again.
+            with followed.refreshing:
+                if followed.version == version:
+                    return self._follow(collection, followed), None
+        return None, None
 
-    def _named(self, collection: str, held: Opened | None) -> str | None:
-        """The version that the pointer names, or ``None``: unchanged since last asked, or no pointer ever."""
-        etag = self._etags.get(collection)
-        # The cheap way: nothing is transferred while the pointer stands still.
-        if held and etag and self._snapshots.get_if_changed(keys.pointer(collection), etag) is None:
-            return None
-        pin = read_pointer(self._snapshots, collection)
-        if pin.etag is not None:
-            self._etags[collection] = pin.etag
-        return pin.version
+    def _is_due(self, followed: _Followed) -> bool:
+        return followed.asked is None or self._clock.monotonic() - followed.asked >= self._refresh_seconds
 
-    def _open(self, collection: str, version: str) -> Opened:
-        manifest = read_manifest(self._snapshots, collection, version)
-        folder = Path(tempfile.mkdtemp(dir=self._private.name, prefix=f"{version}-"))
+    def _refresh(self, collection: str, followed: _Followed, *, fresh: bool) -> Opened | None:
+        opened: Opened | None = None
         try:
-            restore_version(self._snapshots, manifest, folder / "files")
-            index = self._open_index(
-                folder / "files", CollectionSpec.of(keys.split_shard(collection)[0], manifest.settings)
-            )
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return Opened(manifest, index, folder)
+            opened = self._follow(collection, followed)
+        except Exception as error:  # whatever it is: the version before is as good as it was
+            if followed.version is None or fresh:
+                raise
+            words = error.message if isinstance(error, SiltstoneError) else str(error)
+            followed.stale = f"{type(error).__name__}: {words}"[:500]
+        followed.asked = self._clock.monotonic()
+        return opened
+
+    def _follow(self, collection: str, followed: _Followed) -> Opened | None:
+        """Ask the pointer, move to the version that it names if its token is greater, and enter what is current."""
+        gone: str | None = None
+        for _ in range(_MOVES):
+            pin = self._ask(collection, followed)
+            version = _newer(followed.version, pin.version)
+            if version is None:
+                return None
+            try:
+                opened = self._versions.enter(collection, version)
+            except UnknownVersion as error:
+                # The pointer moved on, and retention removed what it named before: ask it again.
+                if version == gone:
+                    raise SnapshotDamaged(
+                        f"The pointer of {collection} names {version}, which has no manifest.", remedy="Roll back."
+                    ) from error
+                gone, followed.etag = version, None
+                continue
+            # Only what is open counts as seen: a fetch that failed is tried again.
+            before, followed.version, followed.etag, followed.stale = followed.version, version, pin.etag, None
+            if before is not None and before != version:
+                self._versions.drop(collection, before)
+            return opened
+        raise StoreUnavailable(f"The pointer of {collection} moved on {_MOVES} times while its version was fetched.")
+
+    def _ask(self, collection: str, followed: _Followed) -> Pin:
+        """What the pointer says. Nothing is transferred while it stands still. Raises `PointerMissing`."""
+        key = keys.pointer(collection)
+        if followed.etag is not None:
+            with suppress(ObjectNotFound):  # what that means, `read_pointer` says
+                if self._snapshots.get_if_changed(key, followed.etag) is None:
+                    return Pin(version=followed.version, etag=followed.etag)
+        pin = read_pointer(self._snapshots, collection)
+        if pin.version is None and followed.version is not None:
+            raise PointerMissing(f"{key} is gone with its history.", remedy="Write it again from the newest manifest.")
+        return pin
+
+
+def _newer(held: str | None, named: str | None) -> str | None:
+    """Never back: what this process saw, it keeps seeing."""
+    if held is None or named is None:
+        return held or named
+    return max(held, named, key=lambda version: Version.parse(version).token)

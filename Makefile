@@ -16,7 +16,7 @@ RUN := $(VENV)/bin/python
 TOOLS := $(VENV)/.ready
 EMULATOR := .venv-ministack/.ready
 VALIDATORS := tests/statemachines/validators/node_modules/.ready
-PIP := pip install --quiet --disable-pip-version-check
+PIP := pip install -qq --disable-pip-version-check
 
 .PHONY: help setup demo up down test lint format types imports unit e2e synth lock clean
 

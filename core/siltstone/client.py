@@ -261,4 +261,3 @@ class ChromaDBClient:
             raise ReadOnlyClient(
                 f"{what} was called on a client in mode 'read'.", remedy="Open it with mode='delta' or 'snapshot'."
             )
-

@@ -268,7 +268,7 @@ def test_a_directory_that_is_being_written_to_is_refused(snapshot):
 
 # Delta mode -------------------------------------------------------------------------------------------
 def test_a_delta_holds_the_last_operation_for_each_id(stores, clock):
-    with ChromaDBClient("/tmp/delta", "delta", settings=BOOK, clock=clock) as client:  # noqa: S108
+    with ChromaDBClient("/tmp/delta", "delta", settings=BOOK, clock=clock) as client:
         client.upsert_vectors("lines", ["a", "b"], TWO, ["old", "b"], [{"n": 1}, None])
         client.upsert_vectors("lines", ["a"], ONE, ["new"])
         client.delete("lines", ["b"])
@@ -409,7 +409,7 @@ def test_a_client_in_memory_leaves_nothing_on_the_disk(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"mode": "write"}, {}, {"persist_directory": "/tmp/x", "use_persistent_client": False}],  # noqa: S108
+    [{"mode": "write"}, {}, {"persist_directory": "/tmp/x", "use_persistent_client": False}],
 )
 def test_wrong_arguments_are_named(arguments):
     with pytest.raises(InvalidInput):

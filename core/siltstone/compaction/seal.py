@@ -18,9 +18,9 @@ from siltstone.errors import CheckFailed
 from siltstone.stores.vectors import CollectionSpec, OpenStore, Vectors, VectorStore
 
 SAMPLE_ROWS = 64
-# An approximate index misses some, and more where many rows have the same vector: of 49,946 words of real receipts, 4 of
-# 65 were not reached. A broken index misses most. The share is in the manifest; how good it has to be is a matter of the
-# collection's HNSW values, not of whether a merge may be published.
+# An approximate index misses some, and more where many rows have the same vector: of 49,946 words of real receipts, 4
+# of 65 were not reached. A broken index misses most. The share is in the manifest; how good it has to be is a matter of
+# the collection's HNSW values, not of whether a merge may be published.
 ALLOWED_MISSES = 0.5
 
 
@@ -103,7 +103,7 @@ def _finds_itself(store: VectorStore, spec: CollectionSpec) -> Check:
 
 
 def _found(distances: NDArray[np.float64], vectors: Vectors, spec: CollectionSpec) -> int:
-    """How many of n vectors have something as near as themselves: at distance 0, under ip at 1 - |v|^2."""
+    """How many of n vectors have something as near as themselves: at distance 0, under ip at most 1 - |v|^2."""
     norms = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    own = 1 - norms if spec.space == "ip" else np.zeros_like(norms)
-    return int(np.count_nonzero(distances <= own + 1e-5 * np.maximum(norms, 1)))  # float32 rounding
+    beyond = distances - (1 - norms) if spec.space == "ip" else np.abs(distances)
+    return int(np.count_nonzero(beyond <= 1e-5 * np.maximum(norms, 1)))  # float32 rounding

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from siltstone import keys
 from siltstone.clock import ManualClock
 from siltstone.compaction import lock
@@ -67,6 +68,19 @@ def deletes(*ids: str) -> DeltaRows:
 
 def names(count: int, prefix: str = "r") -> list[str]:
     return [f"{prefix}{number:05d}" for number in range(count)]
+
+
+def typed(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Values with their types, lists too: ``1``, ``1.0`` and ``True`` are equal and not the same."""
+    return {
+        key: [exact(item) for item in value] if isinstance(value, list) else exact(value)
+        for key, value in metadata.items()
+    }
+
+
+def exact(value: Any) -> Any:
+    # Chroma rounds what it stores: off by 2.8e-16 of a float's size at most.
+    return (type(value), pytest.approx(value, rel=1e-15, abs=0) if isinstance(value, float) else value)
 
 
 def plenty() -> float:
@@ -208,9 +222,7 @@ class Bench:
             vector, document, metadata = self.oracle[row]
             np.testing.assert_allclose(rows.embeddings[place], vector, rtol=1e-6, atol=1e-6)
             assert rows.documents[place] == document
-            assert {k: (type(v), v) for k, v in rows.metadatas[place].items()} == {
-                k: (type(v), v) for k, v in metadata.items()
-            }
+            assert typed(rows.metadatas[place]) == typed(metadata)
 
     def _part(self, key: str, rows: DeltaRows) -> Part:
         header = DeltaHeader(

@@ -1,4 +1,4 @@
-"""State Merge with the real Chroma: content for content what the operations say, in a snapshot that anybody can open."""
+"""State Merge with the real Chroma: content for content what was sent, in a snapshot that anybody can open."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import chromadb
 import numpy as np
 import pytest
-from siltstone.compaction.merge_rows import same_vectors
+from siltstone.compaction.merge_rows import FLOAT_TOLERANCE, same_vectors
 from siltstone.settings import HnswSettings
 from siltstone.snapshots.chroma import SQLITE_FILE, open_chroma
 from siltstone.stores.vectors import CollectionSpec, Rows
@@ -78,6 +78,19 @@ def test_a_finished_directory_takes_a_plain_clients_writes_at_chromas_own_pace(t
         collection.upsert(ids=more.ids, embeddings=more.embeddings)
         assert collection.count() == 105  # the queue's last row was kept, so sequence numbers went on
         assert collection.query(query_embeddings=more.embeddings[:1], n_results=1)["ids"] == [["r01000"]]
+
+
+def test_floats_come_back_to_the_last_bit_or_nearly(tmp_path):
+    """`siltstone.compaction.merge_rows.FLOAT_TOLERANCE` rests on it: an unchanged row must not look changed."""
+    some = rows(1_000)
+    values = np.random.default_rng(0).uniform(-2, 2, 1_000) * np.logspace(-200, 200, 1_000)
+    short = [float(f"{value:.15g}") for value in np.random.default_rng(1).uniform(-1e3, 1e3, 1_000)]
+    metadatas = [{"x": float(value), "short": few} for value, few in zip(values, short, strict=True)]
+    with closing(open_chroma(tmp_path / "s", SPEC)) as store:
+        store.insert(Rows(some.ids, some.embeddings, some.documents, metadatas))
+        found = store.get(some.ids).metadatas
+    np.testing.assert_allclose([metadata["x"] for metadata in found], values, rtol=FLOAT_TOLERANCE)
+    assert [metadata["short"] for metadata in found] == short
 
 
 def test_closing_releases_every_file(tmp_path):

@@ -34,6 +34,9 @@ def handler(payload: Payload, _context: object) -> Any:
         number = 1 + sum(call["state"] == state and call["subject"] == subject for call in earlier)
         action = choose(script.get(f"{state}/{subject}", script.get(state, [])), number)
         # Written down before it is done: a call that ends in a crash or a timeout counts, too.
+        if "lists" in action:
+            compacted = {call["subject"] for call in earlier if call["state"] == "PromotePointer" and call["answer"]}
+            action = {"return": _list(payload, [name for name in action["lists"] if name not in compacted], action)}
         answer = None if "raise" in action or "die" in action else answer_of(state, payload, number, action)
         call = {"state": state, "subject": subject, "number": number, "payload": payload, "answer": answer}
         calls.write(json.dumps(call | {"at": time.time()}) + "\n")
@@ -71,6 +74,12 @@ def answer_of(state: str, payload: Payload, number: int, action: Action) -> Any:
     if "return" in action:
         return action["return"]
     return _USUAL[state](payload, number) | action.get("answer", {})
+
+
+def _list(payload: Payload, pending: list[str], action: Action) -> Any:
+    from tests.statemachines.listing import list_for_real
+
+    return list_for_real(payload, pending, action["at_most"])
 
 
 def _parse(state: str, payload: Payload) -> None:

@@ -1,11 +1,12 @@
-"""A state machine of the repository on the emulated AWS, its functions scripted, its executions followed to their end."""
+"""A state machine of the repository on the emulated AWS: its functions scripted, its executions followed to the end."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,14 @@ def sleeps(seconds: float) -> Action:
 def parses() -> Action:
     """The event is parsed as the real handler parses it."""
     return {"parse": True}
+
+
+def lists(*pending: str, at_most: int = 100) -> Action:
+    """`ListCollections` for real, over a bucket where these collections have deltas, the oldest first.
+
+    A collection that was compacted in this test has none any more. ``at_most``: how many may be due at once.
+    """
+    return {"lists": list(pending), "at_most": at_most}
 
 
 def always(action: Action) -> Action:
@@ -166,13 +175,22 @@ class Stage:
             cause=told.get("cause", ""),
         )
 
+    @contextmanager
+    def waiting(self, scale: float) -> Iterator[None]:
+        """Waits and pauses between retries take this part of their time, not none."""
+        self._emulator.set_wait_scale(scale)
+        try:
+            yield
+        finally:
+            self._emulator.set_wait_scale(0)
+
     def calls(self, state: str = "", subject: str = "") -> list[Call]:
         """The calls so far, in order: all, or of one state, or about one collection or batch."""
         try:
             lines = (self._folder / "calls.jsonl").read_text().splitlines()
         except FileNotFoundError:
             return []
-        calls = [Call(**{name: value for name, value in json.loads(line).items()}) for line in lines]
+        calls = [Call(**json.loads(line)) for line in lines]
         return [call for call in calls if state in ("", call.state) and subject in ("", call.subject)]
 
     def order(self, subject: str = "") -> list[str]:

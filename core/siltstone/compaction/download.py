@@ -54,12 +54,15 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
     candidates = without_second_lives(stores.deltas, [delta for delta in settled if identity(delta) not in applied])
     work = _Work(run, settings, stores, clock)
     if candidates and is_poison(lease):
-        # It alone, and nothing after it: the next run starts with a clean count.
-        work.quarantine(candidates[0], f"{lease.failures} runs failed on it alone", None)
+        # It alone, and nothing after it: the next run starts with a clean count. That this run takes none is noted
+        # first, so that a retry of this state does not take the next delta for the poison.
         taken: list[PendingDelta] = []
+        lock.renew(run, stores, clock, taking=0)
+        if lease.taking != 0:
+            work.quarantine(candidates[0], f"{lease.failures} runs failed on it alone", None)
     else:
         taken = select(candidates, lease, settings.limits)
-        lock.renew(run, stores, clock, taking=len(taken))
+        _note_taking(run, stores, clock, len(taken))
     prefix = keys.staging(run.collection, run.run_id, "Download", str(ULID()))
     scratch = Scratch(workspace)
     scratch.sweep()
@@ -78,7 +81,7 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
         quarantined=work.quarantined,
         more=more,
     )
-    lock.renew(run, stores, clock, taking=len(deltas))
+    _note_taking(run, stores, clock, len(deltas))
     return DownloadOutput(
         plan=write_document(stores.snapshots, f"{prefix}plan.json", plan),
         base_version=pin.version,
@@ -88,6 +91,11 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
         quarantined=len(work.quarantined),
         more=more,
     )
+
+
+def _note_taking(run: Run, stores: Stores, clock: Clock, deltas: int) -> None:
+    """What a failure is blamed on. Zero is left out: it is the mark of a run that moved poison."""
+    lock.renew(run, stores, clock, taking=deltas or None)
 
 
 def _applied(stores: Stores, collection: str, pin: Pin, settings: CollectionSettings) -> set[AppliedDelta]:

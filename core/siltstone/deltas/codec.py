@@ -10,8 +10,8 @@ column          type                          notes
 ``metadata``    string                        JSON object, sorted keys; null for a delete
 ==============  ============================  ==============================================
 
-The header is JSON under one key of the file's own metadata. Pages carry checksums: a flipped bit is a verdict, and
-not another vector.
+The header is JSON under one key of the file's own metadata. Pages carry checksums, so that a damaged one is a verdict
+and not another vector.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def decode(source: bytes | Path) -> tuple[DeltaHeader, DeltaRows]:
         # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
         file = _open(source, read_dictionary=_TEXTS)
         texts = file.read(columns=_TEXTS)
+        if texts.num_rows != header.count:
+            _refuse(f"its header says {header.count:,} rows, and {texts.num_rows:,} can be read")
         _bound_texts(texts)
         ids, operations, documents, metadata = (_strings(texts, name) for name in _TEXTS)
         deletes = _deletes(operations)

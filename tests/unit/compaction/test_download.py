@@ -381,6 +381,19 @@ def test_a_delta_that_failed_three_times_alone_is_poison(failures: int, poisoned
         assert (plan.quarantined, names(plan.deltas)) == ([], ["d1"])
 
 
+def test_a_retry_of_the_run_that_moved_the_poison_does_not_blame_the_next_delta(house: Runs) -> None:
+    house.write(upserts(["a"]), delta_id="d1")
+    house.write(upserts(["b"]), delta_id="d2")
+    with_lease(house, take=1, failures=3)
+    house.settle()
+    run = house.acquire()
+    for _ in range(2):
+        output = download(RunInput(run=run), house.stores, house.clock, workspace=house.workspace)
+        assert (output.deltas, output.more) == (0, True)
+    assert [note.delta_id for note in list_quarantined(house.deltas)] == ["d1"]
+    assert [key.split("/")[2] for key in house.keys("deltas/")] == ["d2"]
+
+
 def test_a_run_counts_how_many_it_took_without_the_quarantined(house: Runs) -> None:
     house.put(upserts(["a"]), "d1")
     house.put(upserts(["b"]), "d2", model="other")
@@ -414,3 +427,19 @@ def test_a_delta_written_to_a_sharded_collections_own_name_is_kept_for_a_replay(
     (note,) = list_quarantined(house.deltas)
     assert output.quarantined == 1
     assert "has 2 shards, and this is none of them" in note.reason
+
+
+def test_each_shard_is_a_run_of_its_own_and_together_they_hold_everything(tmp_path: Path) -> None:
+    house = make(tmp_path, shards=2, names=("texts",))
+    rows = upserts([f"id{place}" for place in range(30)])
+    house.write(rows)
+    house.write(DeltaRows.deletions(rows.ids[:10], DIMENSION))
+    house.settle()
+    found: Content = {}
+    for name in ("texts.s00", "texts.s01"):
+        run = house.acquire(collection=name)
+        output = download(RunInput(run=run), house.stores, house.clock, workspace=tmp_path)
+        assert (output.deltas, output.quarantined) == (2, 0)
+        found.update(house.content(read_document(house.snapshots, output.plan, Plan)))
+    assert {row_id for row_id, row in found.items() if row is None} == set(rows.ids[:10])
+    assert set(found) == set(rows.ids)

@@ -53,8 +53,8 @@ def _questions(inputs: Inputs) -> list[tuple[str, dict[str, Any]]]:
     asked.append(("total amount", {"collection_name": "lines", "query_text": "total amount"}))
     merchant = next((each.merchant_name for each in receipts if each.merchant_name), None)
     if merchant:
-        only = {"metadata_filter": {"merchant_name": merchant}}
-        asked.append((f"date, of {merchant} alone", {"collection_name": "lines", "query_text": "date", **only}))
+        filtered = {"query_text": "phone, tel.", "metadata_filter": {"merchant_name": merchant}}
+        asked.append((f"phone, tel., of {merchant} alone", {"collection_name": "lines", **filtered}))
     word = max(middle.lines[-1].text.split(), key=len)
     asked.append((f"{word} (a word)", {"collection_name": "words", "query_text": word}))
     if inputs.texts is not None:

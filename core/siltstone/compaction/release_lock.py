@@ -74,6 +74,8 @@ def next_run(lease: Lease, failure: StateError | None) -> tuple[int | None, int]
     """``take`` and ``failures`` for the next run, from this one's lease and how it ended."""
     if failure is None:
         return None, 0
+    if lease.taking == 0:
+        return lease.take, 0  # this run moved the poison: what failed it later must not convict the delta behind it
     if failure.state not in _STATES or not lease.taking or _is_any(failure.error, _NOT_THE_DELTAS):
         return lease.take, lease.failures
     if failure.error in _NOT_THE_DELTAS_BY_NAME:

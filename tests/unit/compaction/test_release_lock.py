@@ -152,3 +152,11 @@ def test_a_run_that_died_before_it_said_what_it_takes_changes_nothing(house: Hou
 def test_a_run_that_took_nothing_blames_nothing(house: House) -> None:
     ended(house, run_taking(house, "a", 0), "Download", "Runtime.ExitError")
     assert (item(house).take, item(house).failures) == (None, 0)
+
+
+def test_a_run_that_moved_poison_and_then_failed_does_not_convict_the_delta_behind_it(house: House) -> None:
+    for execution in ("a", "b", "c"):
+        ended(house, run_taking(house, execution, 1), "Merge", "Runtime.ExitError")
+    assert (item(house).take, item(house).failures) == (1, 3)
+    ended(house, run_taking(house, "d", 0), "Retire", "StoreUnavailable")
+    assert (item(house).take, item(house).failures) == (1, 0)

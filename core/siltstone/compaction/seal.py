@@ -19,9 +19,9 @@ from siltstone.stores.vectors import CollectionSpec, OpenStore, Vectors, VectorS
 
 SAMPLE_ROWS = 64
 # An approximate index misses some, and more where many rows have the same vector: of 49,946 words of real receipts, 4
-# of 65 were not reached. A broken index misses most. The share is in the manifest; how good it has to be is a matter of
-# the collection's HNSW values, not of whether a merge may be published.
-ALLOWED_MISSES = 0.5
+# of 65 were not reached. Of an index whose second half was blank, 30 of 65. The share is in the manifest; how good it
+# has to be is a matter of the collection's HNSW values, not of whether a merge may be published.
+ALLOWED_MISSES = 0.25
 
 
 def seal(

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SQLITE_FILE = "chroma.sqlite3"
 _LOADING_THRESHOLD = 1
 DEFAULT_THRESHOLD = 1_000  # Chroma's own
+_FULL_BYTES = 2**20
 _READ_BATCH = 1_000  # rows; vectors come back as Python floats, some 50 KB a row at 1,536 dimensions
 
 
@@ -216,7 +218,7 @@ def translated(folder: Path, refused: type[SiltstoneError] = BadRecord) -> Gener
         yield
     except (ChromaError, sqlite3.Error, OSError, ValueError, TypeError) as error:
         text = str(error)[:300]
-        if getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in text or "No space left" in text:
+        if _disk_is_full(folder, error):
             raise DiskFull(
                 f"No room for {folder.name}.", remedy="Give the function more disk, or shard the collection."
             ) from error
@@ -225,3 +227,13 @@ def translated(folder: Path, refused: type[SiltstoneError] = BadRecord) -> Gener
         if isinstance(error, (ChromaError, sqlite3.Error)):
             raise SnapshotDamaged(f"{folder.name}: {text}.", remedy="Run `siltstone verify`.") from error
         raise
+
+
+def _disk_is_full(folder: Path, error: Exception) -> bool:
+    """Chroma speaks of a full disk as of any failure of its index; sqlite gives room back when it rolls back."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if isinstance(error, (ValueError, TypeError)):
+        return False
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return "disk is full" in str(error) or shutil.disk_usage(place).free < _FULL_BYTES

@@ -94,13 +94,32 @@ def test_settings_that_differ_are_named(folder, spec, named):
 
 def test_an_index_that_answers_wrongly_is_found(folder):
     """Other vectors inside the index file: it opens, counts right, and no row is near itself."""
-    path = next(folder.rglob("data_level0.bin"))
-    body = np.frombuffer(path.read_bytes(), np.uint8).copy()
-    slots = body[: body.size // ROWS * ROWS].reshape(ROWS, -1)
-    slots[:, 132:196] = np.random.default_rng(1).normal(size=(ROWS, 16)).astype(np.float32).view(np.uint8)
-    path.write_bytes(body.tobytes())
+    overwrite(folder, 0, np.random.default_rng(1).normal(size=(ROWS, 16)).astype(np.float32))
     with pytest.raises(CheckFailed, match="self_search"):
         seal(folder, SPEC, COUNTS, [part(ROWS)], open_chroma)
+
+
+def test_an_index_that_is_half_blank_is_found(folder):
+    """As after a write that stopped: every size and count is right."""
+    overwrite(folder, ROWS // 2, np.zeros((ROWS // 2, 16), np.float32))
+    with pytest.raises(CheckFailed, match="self_search"):
+        seal(folder, SPEC, COUNTS, [part(ROWS)], open_chroma)
+
+
+def test_an_index_that_is_cut_is_found(folder):
+    path = next(folder.rglob("data_level0.bin"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises((CheckFailed, SnapshotDamaged)):
+        seal(folder, SPEC, COUNTS, [part(ROWS)], open_chroma)
+
+
+def overwrite(folder: Path, first: int, vectors: np.ndarray) -> None:
+    """Put other vectors into the index's slots from ``first`` on."""
+    path = next(folder.rglob("data_level0.bin"))
+    slots = np.frombuffer(path.read_bytes(), np.uint8).copy().reshape(ROWS, -1)
+    links = 4 + 4 * 2 * SPEC.hnsw.max_neighbors  # of level 0, before the vector
+    slots[first:, links : links + 4 * SPEC.dimension] = vectors.view(np.uint8)
+    path.write_bytes(slots.tobytes())
 
 
 def test_a_damaged_database_is_found(folder):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -139,3 +142,28 @@ def opened(folder: Path) -> list[str]:
 
 def index_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("data_level0.bin"))
+
+
+def test_a_full_disk_is_told_from_damage(tmp_path):
+    """On a real disk of 8 MB: Chroma itself says no more than that its index could not be written."""
+    (tmp_path / "disk").mkdir()
+    mounted = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=8m tmpfs {tmp_path}/disk && exec "$@"', "sh"]
+    try:
+        subprocess.run([*mounted, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only where a small disk can be mounted")
+    program = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from siltstone.errors import DiskFull\n"
+        "from siltstone.settings import HnswSettings; from siltstone.snapshots.chroma import open_chroma\n"
+        "from siltstone.stores.vectors import CollectionSpec, Rows\n"
+        "store = open_chroma(Path(sys.argv[1]) / 's', CollectionSpec('lines', 512, 'cosine', HnswSettings()))\n"
+        "vectors = np.random.default_rng(0).normal(size=(1000, 512)).astype(np.float32)\n"
+        "try:\n"
+        "    for batch in range(10):\n"
+        "        store.insert(Rows([f'{batch}-{n}' for n in range(1000)], vectors, [None] * 1000, [{}] * 1000))\n"
+        "except DiskFull: sys.exit(42)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [*mounted, sys.executable, "-c", program, str(tmp_path / "disk")]
+    assert subprocess.run(command, env=environment, check=False).returncode == 42

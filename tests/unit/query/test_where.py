@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from siltstone.errors import BadQuery
 from siltstone.query.where import matches, normalize
 
 ROWS: list[dict[str, Any]] = [
     {"n": 1}, {"n": 1.0}, {"n": True}, {"n": "1"}, {"other": 2}, {"n": 2}, {"n": 2.5}, {"n": False}, {"n": 0},
     {"n": [1, 2]}, {"n": ["x", "y"]}, {"n": "abc"}, {"n": -1}, {"n": -1.5}, {"n": -2}, {"n": 1.5, "other": "x"},
-    {"n": 2**53 + 1}, {"n": ""}, {"n": "é%_"}, {"n": [True]}, {"n": [0.5]},
+    {"n": 2**53 + 1}, {"n": float(2**53)}, {"n": 2**63 - 1},
+    {"n": -(2**63)}, {"n": 1e300}, {"n": "a\0b"}, {"n": ""}, {"n": "é%_"}, {"n": [True]}, {"n": [0.5]},
 ]  # fmt: skip
+BARE = "a row without metadata"
 IDS = [f"row-{index}" for index in range(len(ROWS))]
 
-numbers = st.sampled_from([-2, -1, 0, 1, 2, 3, -1.5, -0.5, 0.5, 1.0, 1.5, 2.0, 2.5, 2**53])
-scalars = st.one_of(numbers, st.booleans(), st.sampled_from(["1", "abc", "", "x", "é%_"]))
+numbers = st.sampled_from(
+    [-2, -1, 0, 1, 2, 3, -1.5, -0.5, 0.5, 1.0, 1.5, 2.0, 2.5, -0.0, 2**53, 2**53 + 1, float(2**53), 2**63 - 1, -(2**63)]
+)
+scalars = st.one_of(numbers, st.booleans(), st.sampled_from(["1", "abc", "", "x", "é%_", "a\0b", "a"]))
 fields = st.sampled_from(["n", "other", "absent"])
 leaves = st.one_of(
     st.builds(lambda f, v: {f: v}, fields, scalars),
@@ -32,9 +35,17 @@ leaves = st.one_of(
     st.builds(lambda f, o, v: {f: {o: v}}, fields, st.sampled_from(["$in", "$nin"]), st.lists(scalars, min_size=1)),
     st.builds(lambda f, o, v: {f: {o: v}}, fields, st.sampled_from(["$contains", "$not_contains"]), scalars),
 )
-filters = st.recursive(
-    leaves, lambda inner: st.builds(lambda o, x: {o: x}, st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3)), max_leaves=5
-)  # fmt: skip
+
+
+def _joined(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.builds(
+        lambda connective, terms: {connective: terms},
+        st.sampled_from(["$and", "$or"]),
+        st.lists(inner, min_size=1, max_size=3),
+    )
+
+
+filters = st.recursive(leaves, _joined, max_leaves=5)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +53,15 @@ def collection() -> Iterator[Any]:
     client = chromadb.EphemeralClient()
     made = client.get_or_create_collection("where-rows", embedding_function=None)
     made.upsert(ids=IDS, embeddings=np.eye(len(ROWS), dtype=np.float32), metadatas=ROWS)
+    bare = np.ones((1, len(ROWS)), np.float32)
+    made.upsert(ids=[BARE], embeddings=bare)
     yield made
     client.delete_collection("where-rows")
 
 
 def _ours(where: dict[str, Any]) -> set[str]:
-    return {row_id for row_id, row in zip(IDS, ROWS, strict=True) if matches(where, row)}
+    rows: list[tuple[str, dict[str, Any] | None]] = [*zip(IDS, ROWS, strict=True), (BARE, None)]
+    return {row_id for row_id, row in rows if matches(where, row)}
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,3 +135,37 @@ def test_a_filter_as_deep_as_a_well_is_refused() -> None:
         where = {"$and": [where]}
     with pytest.raises(BadQuery, match="deeper"):
         normalize(where)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({"chroma:document": "x"}, "chroma:document"),  # would match every row
+        ({"#document": "x"}, "#document"),
+        ({"n": {"$eq": "\ud800"}}, r"\ud800"),
+        ({"\ud800": 1}, "\\ud800"),
+        ({"n": {"$gt": 1e300}}, "1e+300"),
+        ({"n": 10**5_000}, "that integer"),
+        ({"$or": [{"n": number} for number in range(300)]}, "300 comparisons"),
+        ({"n": {"$in": [number + 0.5 for number in range(100)]}}, "400 comparisons"),
+        ({"$or": [{"n": {"$in": list(range(1_000))}} for _ in range(6)]}, "6000 values"),
+    ],
+)
+def test_what_sqlite_or_chroma_would_stumble_over_is_refused(where: dict[str, Any], why: str) -> None:
+    with pytest.raises(BadQuery) as refused:
+        normalize(where)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"$or": [{"n": {"$eq": number}} for number in range(256)]},
+        {"$and": [{"n": {"$ne": number + 0.5}} for number in range(128)]},
+        {"$or": [{"n": {"$in": list(range(1_000))}} for _ in range(5)]},
+    ],
+)
+def test_chroma_answers_the_largest_filters_that_pass(collection: Any, where: dict[str, Any]) -> None:
+    normalized = normalize(where)
+    assert normalized is not None
+    assert _ours(normalized) == set(collection.get(where=normalized, include=[])["ids"])

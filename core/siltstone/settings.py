@@ -48,7 +48,7 @@ class RunLimits(_Model):
 
     max_rows: int = Field(default=200_000, ge=1)
     max_bytes: int = Field(default=2 * 2**30, ge=1)
-    part_rows: int = Field(default=2_500, ge=1, le=5_461)  # Chroma's get_max_batch_size() is 5,461
+    part_rows: int = Field(default=10_000, ge=1, le=50_000)  # several of Merge's batches; 60 MB at 1,536 dimensions
 
 
 class CollectionSettings(_Model):

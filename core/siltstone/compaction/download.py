@@ -161,7 +161,7 @@ class _Work:
         )
         used: list[AppliedDelta] = []
         last = LastOperations()
-        with PartWriter(self._stores.snapshots, prefix, header) as writer:
+        with PartWriter(self._stores.snapshots, prefix, header, self._settings.limits.part_rows) as writer:
             for item in reversed(fetched):
                 try:
                     rows = read_fetched(item, self._settings)

@@ -13,7 +13,6 @@ from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.codec import DeltaHeader, encode
 from siltstone.stores.objects import ObjectStore
 
-PART_ROWS = 10_000  # several of Merge's batches; 60 MB at 1,536 dimensions
 _UPLOADS = 3  # parts on their way at once: they are held in memory
 
 
@@ -34,12 +33,16 @@ class LastOperations:
 
 
 class PartWriter:
-    """Cuts rows into parts and writes them under ``prefix`` while the next ones are read. Use it as a context."""
+    """Cuts rows into parts of ``part_rows`` and writes them under ``prefix`` while the next ones are read.
 
-    def __init__(self, store: ObjectStore, prefix: str, header: DeltaHeader) -> None:
+    Use it as a context.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str, header: DeltaHeader, part_rows: int) -> None:
         self._store = store
         self._prefix = prefix
         self._header = header
+        self._part_rows = part_rows
         self._waiting: list[DeltaRows] = []
         self._pool = ThreadPoolExecutor(_UPLOADS)
         self._uploads: deque[Future[Part]] = deque()
@@ -56,10 +59,10 @@ class PartWriter:
         """Take rows; write every part that is full."""
         if len(rows):
             self._waiting.append(rows)
-        while sum(len(waiting) for waiting in self._waiting) >= PART_ROWS:
+        while sum(len(waiting) for waiting in self._waiting) >= self._part_rows:
             whole = DeltaRows.concat(self._waiting)
-            self._write(whole.slice(0, PART_ROWS))
-            self._waiting = [whole.slice(PART_ROWS, len(whole))] if len(whole) > PART_ROWS else []
+            self._write(whole.slice(0, self._part_rows))
+            self._waiting = [whole.slice(self._part_rows, len(whole))] if len(whole) > self._part_rows else []
 
     def finish(self) -> list[Part]:
         """Write what is left and return all parts. Raises what an upload raised."""

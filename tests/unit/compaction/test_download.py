@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from siltstone import keys
 from siltstone.compaction import download as module
-from siltstone.compaction import lock, parts
+from siltstone.compaction import lock
 from siltstone.compaction.documents import AppliedDelta, Manifest, Plan, RowCounts
 from siltstone.compaction.download import download
 from siltstone.compaction.messages import DownloadOutput, Run, RunInput
@@ -126,7 +126,7 @@ operations = st.lists(st.dictionaries(st.sampled_from("abcdef"), st.booleans(), 
 def test_the_last_operation_of_each_id_wins_as_in_a_dictionary(
     deltas: list[dict[str, bool]], seed: int, part_rows: int, tmp_path: Path
 ) -> None:
-    house = make(tmp_path)
+    house = make(tmp_path, limits=RunLimits(part_rows=part_rows))
     source = random.Random(seed)
     written: list[tuple[tuple[int, str], DeltaRows]] = []
     for number, ids in enumerate(deltas):
@@ -139,9 +139,7 @@ def test_the_last_operation_of_each_id_wins_as_in_a_dictionary(
         assert info is not None
         written.append(((info.last_modified, key), rows))
         house.clock.advance(source.choice([0, 0.5, 1]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "PART_ROWS", part_rows)
-        output, plan = house.download()
+    output, plan = house.download()
     in_order = [rows for _, rows in sorted(written, key=lambda one: one[0])]
     expected = oracle(in_order)
     assert house.content(plan) == expected

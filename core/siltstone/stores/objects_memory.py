@@ -2,15 +2,17 @@
 
 It keeps every version and delete marker, cuts times to whole seconds, lets a create-only write succeed over a
 delete marker, writes a delete marker even for a key that never existed, and lists page by page over the live
-state: what is written between two pages shows up or not, depending on its key.
+state, objects and histories alike: what is written between two pages shows up or not, depending on its key.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from siltstone.clock import Clock
@@ -43,6 +45,7 @@ class MemoryObjects:
         self._clock = clock
         self._page_size = page_size
         self._history: dict[str, list[_Entry]] = {}  # oldest first
+        self._keys: list[str] = []  # of the history, sorted
         self._written = 0
         self._lock = threading.RLock()
 
@@ -102,14 +105,15 @@ class MemoryObjects:
 
     def list_page(self, prefix: str, token: str | None = None) -> Page:
         with self._lock:
-            found = [
-                _info(key, entry)
-                for key in sorted(self._history)
-                if key.startswith(prefix) and (token is None or key > token) and (entry := self._current(key))
-            ]
+            found: list[ObjectInfo] = []
+            for key in self._keys_from(prefix, prefix, token):
+                entry = self._current(key)
+                if entry is not None:
+                    found.append(_info(key, entry))
+                    if len(found) > self._page_size:
+                        break
             page = tuple(found[: self._page_size])
-            more = len(found) > self._page_size
-            return Page(page, int(self._clock.now()), page[-1].key if more else None)
+            return Page(page, int(self._clock.now()), page[-1].key if len(found) > len(page) else None)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         for page in read_all_pages(self, prefix):
@@ -124,15 +128,25 @@ class MemoryObjects:
                 yield f"{prefix}{name}/"
 
     def list_versions(self, prefix: str, *, first: str = "", last: str | None = None) -> Iterator[ObjectVersion]:
+        token: str | None = None
+        while True:
+            page, token = self.list_versions_page(prefix, token, first=first, last=last)
+            yield from page
+            if token is None:
+                return
+
+    def list_versions_page(
+        self, prefix: str, token: str | None = None, *, first: str = "", last: str | None = None
+    ) -> tuple[list[ObjectVersion], str | None]:
+        """One page, of whole keys, and where the next one goes on."""
         with self._lock:
-            keys = [key for key in sorted(self._history) if key.startswith(prefix) and key >= first]
+            keys = list(islice(self._keys_from(prefix, max(prefix, first), token, last), self._page_size + 1))
             found = [
                 ObjectVersion(key, entry.version_id, entry.body is None, place == 0, entry.last_modified)
-                for key in keys
-                if last is None or key <= last
+                for key in keys[: self._page_size]
                 for place, entry in enumerate(reversed(self._history[key]))
             ]
-        yield from found
+            return found, keys[self._page_size - 1] if len(keys) > self._page_size else None
 
     def restore(self, key: str, version_id: str) -> None:
         """Delete everything newer than ``version_id``: how an operator undoes a delete in a versioned bucket."""
@@ -143,6 +157,14 @@ class MemoryObjects:
                 raise ObjectNotFound(f"There is no version {version_id} of {key}.")
             del entries[places[0] + 1 :]
 
+    def _keys_from(self, prefix: str, first: str, after: str | None, last: str | None = None) -> Iterator[str]:
+        """Keys under ``prefix``, deleted ones too: from ``first`` or behind ``after``, up to ``last``."""
+        place = bisect_left(self._keys, first) if after is None else bisect_right(self._keys, after)
+        for key in islice(self._keys, place, None):
+            if not key.startswith(prefix) or (last is not None and key > last):
+                return
+            yield key
+
     def _current(self, key: str) -> _Entry | None:
         entries = self._history.get(key)
         return entries[-1] if entries and entries[-1].body is not None else None
@@ -151,6 +173,8 @@ class MemoryObjects:
         self._written += 1
         etag = "" if body is None else hashlib.md5(body, usedforsecurity=False).hexdigest()
         entry = _Entry(f"v{self._written:08d}", body, etag, int(self._clock.now()))
+        if key not in self._history:
+            insort(self._keys, key)
         self._history.setdefault(key, []).append(entry)
         return entry
 

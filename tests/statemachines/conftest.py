@@ -8,7 +8,15 @@ from collections.abc import Iterator
 import pytest
 from siltstone_local.emulator import Emulator
 
+from scripts.validate_asl import VALIDATORS, install
 from tests.statemachines.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def validators() -> None:
+    """The npm packages that check the definitions. Those who use it are one xdist group: it installs once."""
+    if not (VALIDATORS / "node_modules").is_dir():
+        install()
 
 
 @pytest.fixture(scope="module")

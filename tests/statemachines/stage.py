@@ -164,7 +164,7 @@ class Stage:
         while (told := self._sfn.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{arn} still runs; calls so far: {[call.state for call in self.calls()]}")
-            time.sleep(0.03)
+            time.sleep(0.06)
         return Execution(
             arn=arn,
             name=told["name"],

@@ -134,14 +134,15 @@ def test_a_listing_that_fails_fails_the_execution_and_nothing_was_started(stage:
 
 def test_a_hundred_collections_are_one_execution_ten_at_a_time(stage: Stage) -> None:
     names = [f"merchant-{number:03}" for number in range(100)]
-    idle = answers(deltas=0, parts=0, rows=0)
-    stage.script({"ListCollections": [due(*names)]} | {f"Download/{name}": [idle] for name in names[10:]})
+    busy = names[20:]
+    stage.script({"ListCollections": [due(*names)]} | {f"AcquireLock/{name}": [raises("LockBusy")] for name in busy})
     told = results(stage.run({}))
     assert list(told) == names
-    assert [told[name]["status"] for name in names] == ["compacted"] * 10 + ["idle"] * 90
-    assert all(stage.order(name) == (RUN if name in names[:10] else IDLE) for name in names)
+    assert [told[name]["status"] for name in names] == ["compacted"] * 20 + ["busy"] * 80
+    assert all(stage.order(name) == RUN for name in names[:20])
+    assert sorted(call.subject for call in stage.calls("AcquireLock")) == names
     open_runs = most = 0
     for call in stage.calls():
-        open_runs += (call.state == "AcquireLock") - (call.state == "ReleaseLock")
+        open_runs += (call.state == "AcquireLock" and call.answer is not None) - (call.state == "ReleaseLock")
         most = max(most, open_runs)
     assert 2 <= most <= 10

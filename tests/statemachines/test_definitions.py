@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from siltstone import errors
 
-from scripts.validate_asl import DEFINITIONS, ROOT
+from scripts.validate_asl import ROOT
+from tests.statemachines.definitions import (
+    ALL,
+    DEFINED,
+    FUNCTIONS,
+    MACHINES,
+    STARTS,
+    TASKS,
+    Placed,
+    State,
+    strings,
+    walk,
+)
 
-State = dict[str, Any]
-
-INVOKE = "arn:aws:states:::lambda:invoke"
-START = "arn:aws:states:::states:startExecution"
-MACHINES = {path.name.partition(".")[0]: path for path in sorted(DEFINITIONS.glob("*.asl.json"))}
 TRANSIENT = {
     name
     for name, kind in vars(errors).items()
@@ -42,41 +45,6 @@ JSONPATH = {
     "SecondsPath",
     "Variable",
 }
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A state with its name and machine, and whether it is inside a Map."""
-
-    machine: str
-    name: str
-    state: State
-    in_map: bool
-
-    def __str__(self) -> str:
-        return f"{self.machine}-{self.name}"
-
-
-def walk(machine: str, states: dict[str, State], *, in_map: bool = False) -> Iterator[Placed]:
-    for name, state in states.items():
-        yield Placed(machine, name, state, in_map)
-        if "ItemProcessor" in state:
-            yield from walk(machine, state["ItemProcessor"]["States"], in_map=True)
-
-
-DEFINED = {machine: json.loads(path.read_text()) for machine, path in MACHINES.items()}
-ALL = [placed for machine, definition in DEFINED.items() for placed in walk(machine, definition["States"])]
-TASKS = [placed for placed in ALL if placed.state["Type"] == "Task"]
-FUNCTIONS = [placed for placed in TASKS if placed.state["Resource"] == INVOKE]
-STARTS = [placed for placed in TASKS if placed.state["Resource"] == START]
-
-
-def strings(value: Any) -> Iterator[str]:
-    """Every string in a part of a definition."""
-    if isinstance(value, str):
-        yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from strings(each)
 
 
 def camel(file: str) -> str:
@@ -179,7 +147,7 @@ def test_a_lock_that_was_taken_is_released_on_every_path() -> None:
         seen.add(name)
         state = states[name]
         assert "End" not in state, f"{name} ends the run and holds its lock"
-        todo += [target for target in _targets(state)]
+        todo += _targets(state)
     assert seen == {"Download", "AnyDeltas?", "Merge", "Sealed?", "RenewLock", "Upload", "PromotePointer", "Retire"}
 
 
@@ -222,7 +190,7 @@ def test_no_variable_of_the_map_has_the_name_of_one_outside() -> None:
 
 
 def test_no_succeed_state_shapes_its_output() -> None:
-    """The emulator ignores ``Output`` of a Succeed state: what was tested would not be what runs. Pass does the same."""
+    """The emulator ignores a Succeed state's ``Output``: what is tested would not be what runs. Pass does the same."""
     assert not [str(placed) for placed in ALL if placed.state["Type"] == "Succeed" and "Output" in placed.state]
 
 

@@ -128,9 +128,9 @@ def test_a_submission_that_stays_unclear_leaves_the_ledger_open(stage: Stage) ->
     assert stage.order() == ["SubmitBatch"] * 21
 
 
-@pytest.mark.parametrize("error", ["ProviderUnavailable", "StoreUnavailable", "Lambda.ServiceException"])
-def test_who_does_not_answer_is_asked_again_with_the_same_input_in_every_state(stage: Stage, error: str) -> None:
-    stage.script({state: [raises(error)] * 8 for state in STATES})
+def test_who_does_not_answer_is_asked_again_with_the_same_input_in_every_state(stage: Stage) -> None:
+    errors = ["ProviderUnavailable", "StoreUnavailable", "Lambda.ServiceException", "Lambda.TooManyRequestsException"]
+    stage.script({state: [raises(error) for error in errors] * 2 for state in STATES})
     assert stage.run(BATCH).status == "SUCCEEDED"
     assert stage.order() == [state for state in STATES for _ in range(9)]
     for state in STATES:

@@ -20,7 +20,7 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,17 @@ class DeltaHeader(BaseModel):
     input_format: str
     batch_id: str | None = None
     created_at: str
+
+
+class Columns(NamedTuple):
+    """A delta's columns as they are in the file, n rows each; see `DeltaRows`. ``metadata``: JSON."""
+
+    header: DeltaHeader
+    ids: list[str]
+    deletes: NDArray[np.bool_]
+    vectors: NDArray[np.float32]
+    documents: list[str | None]
+    metadata: list[str | None]
 
 
 def encode(rows: DeltaRows, header: DeltaHeader) -> bytes:
@@ -103,24 +114,15 @@ def decode(source: bytes | Path) -> tuple[DeltaHeader, DeltaRows]:
     """Read a whole delta, from bytes or a private file. Its form is judged here; what it says, by ``validate``.
 
     Raises `BadDelta` with the reason for bytes that are no such file or are too large, and `SchemaTooNew` for a newer
-    release's. Memory: about the size of its vectors and twice its texts.
+    release's; `OSError` and `MemoryError` are no verdicts. Arrow ends the process over some damaged bytes, and a small
+    file can ask for gigabytes: what others wrote goes through `siltstone.deltas.vetting` first.
     """
     with _verdict():
-        header = _header(_open(source))
-        # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
-        file = _open(source, read_dictionary=_TEXTS)
-        texts = file.read(columns=_TEXTS)
-        if texts.num_rows != header.count:
-            _refuse(f"its header says {header.count:,} rows, and {texts.num_rows:,} can be read")
-        _bound_texts(texts)
-        ids, operations, documents, metadata = (_strings(texts, name) for name in _TEXTS)
-        deletes = _deletes(operations)
-        if None in ids:
-            _refuse(f"row {ids.index(None)} has no id")
+        header, ids, deletes, vectors, documents, metadata = read_columns(source)
         return header, DeltaRows(
-            ids=[row_id or "" for row_id in ids],
+            ids=ids,
             deletes=deletes,
-            embeddings=_vectors(file.read(columns=["embedding"]).column(0), deletes, header.dimension),
+            embeddings=vectors,
             documents=[
                 None if delete else document for delete, document in zip(deletes.tolist(), documents, strict=True)
             ],
@@ -129,6 +131,20 @@ def decode(source: bytes | Path) -> tuple[DeltaHeader, DeltaRows]:
                 for place, (delete, text) in enumerate(zip(deletes.tolist(), metadata, strict=True))
             ],
         )
+
+
+def read_columns(source: bytes | Path) -> Columns:
+    """All that is Arrow's part in `decode`. Raises `BadDelta`, `SchemaTooNew`."""
+    with _verdict():
+        header = _header(_open(source))
+        ids, operations, documents, metadata = _texts(source)
+        deletes = _deletes(operations)
+        if None in ids:
+            _refuse(f"row {ids.index(None)} has no id")
+        vectors = _vectors(_read(_open(source), "embedding"), deletes, header.dimension)
+        if {len(ids), len(vectors)} != {header.count}:  # the footer's total and its row groups' may differ
+            _refuse(f"its header says {header.count:,} rows, it holds {len(ids):,} and {len(vectors):,} vectors")
+        return Columns(header, [row_id or "" for row_id in ids], deletes, vectors, documents, metadata)
 
 
 def parse_metadata(text: str, where: str) -> Metadata:
@@ -190,19 +206,30 @@ def _header(file: pq.ParquetFile) -> DeltaHeader:
     return header
 
 
-def _bound_texts(texts: pa.Table) -> None:
+def _texts(source: bytes | Path) -> list[list[str | None]]:
+    """The text columns, one after the other: what one needs on the way is free again before the next."""
+    # A text that a page repeats 50,000 times by a dictionary stays one text until its size has been looked at.
+    file = _open(source, read_dictionary=_TEXTS)
+    found: list[list[str | None]] = []
     total = 0
-    for column in texts.columns:
-        for chunk in column.chunks:
-            lengths = np.diff(np.frombuffer(chunk.dictionary.buffers()[1], np.int32)[: len(chunk.dictionary) + 1])
-            places = chunk.indices.drop_null().to_numpy(zero_copy_only=False)
-            total += int(lengths[places].sum(dtype=np.int64))
-    if total > MAX_TEXT_BYTES:
-        _refuse(f"its texts take {total:,} bytes, more than {MAX_TEXT_BYTES:,}")
+    for name in _TEXTS:
+        column = _read(file, name)
+        total += sum(map(_text_bytes, column.chunks))
+        if total > MAX_TEXT_BYTES:
+            _refuse(f"its texts take {total:,} bytes or more, over {MAX_TEXT_BYTES:,}")
+        found.append(column.cast(pa.string()).to_pylist())
+    return found
 
 
-def _strings(texts: pa.Table, name: str) -> list[str | None]:
-    return texts.column(name).cast(pa.string()).to_pylist()
+def _read(file: pq.ParquetFile, column: str) -> pa.ChunkedArray:
+    # In this thread alone: that none can be started is no verdict, and columns at once take their memory at once.
+    return file.read(columns=[column], use_threads=False).column(0)
+
+
+def _text_bytes(chunk: pa.DictionaryArray) -> int:
+    lengths = np.diff(np.frombuffer(chunk.dictionary.buffers()[1], np.int32)[: len(chunk.dictionary) + 1])
+    places = chunk.indices.drop_null().to_numpy(zero_copy_only=False)
+    return int(lengths[places].sum(dtype=np.int64))
 
 
 def _deletes(operations: list[str | None]) -> NDArray[np.bool_]:
@@ -232,22 +259,17 @@ def _vectors(column: pa.ChunkedArray, deletes: NDArray[np.bool_], dimension: int
 
 @contextmanager
 def _verdict() -> Generator[None]:
-    """Whatever fails over bytes in memory is the bytes' fault: their size was bounded before they were read."""
+    """What fails over the bytes is their fault. What the system refuses (memory, a file) is no verdict: it raises."""
     try:
         yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         _refuse(f"header field {'.'.join(map(str, first['loc']))!r}: {first['msg']}")
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        ArithmeticError,
-        MemoryError,
-        RecursionError,
-    ) as e:
+    except MemoryError:  # Arrow's is an ArrowException, too
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as e:
+        if isinstance(e, OSError) and e.errno is not None:  # Arrow's own verdicts are OSErrors without a number
+            raise
         _refuse(f"it is not readable Parquet ({type(e).__name__}: {' '.join(str(e).split())[:200]})")
 
 

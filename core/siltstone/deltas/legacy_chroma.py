@@ -6,9 +6,7 @@ be a verdict over one delta and not the end of a run.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,14 +20,13 @@ from siltstone.deltas.chroma_reader import BAD_DELTA
 from siltstone.deltas.codec import decode
 from siltstone.deltas.listing import CHROMA_FILE, folder_etag
 from siltstone.deltas.validate import validate_rows
+from siltstone.deltas.vetting import CRASHES, child_environment
 from siltstone.errors import BadDelta, BadSettings, StoreUnavailable
 from siltstone.settings import CollectionBook
 from siltstone.snapshots.files import copy_folder, files_in, room_for, sha256_of
 from siltstone.stores.objects import ObjectInfo, ObjectStore
 
 MAX_FOLDER_BYTES = 2 * 2**30
-
-_CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 
 
 def fetch_chroma(
@@ -82,13 +79,13 @@ def _read(folder: Path, collection: str) -> DeltaRows:
     target = folder.with_suffix(".parquet")
     result = subprocess.run(  # noqa: S603 - this interpreter, this module, and two paths of our own
         [sys.executable, "-m", "siltstone.deltas.chroma_reader", str(folder), str(target), collection],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=child_environment(),
         capture_output=True,
         check=False,
     )
     try:
         words = " ".join(result.stderr.decode("utf-8", "replace").split())
-        if result.returncode in _CRASHES:
+        if result.returncode in CRASHES:
             raise _bad(f"reading it crashed Chroma with signal {-result.returncode}")
         if result.returncode == BAD_DELTA:
             raise _bad(words[-300:])

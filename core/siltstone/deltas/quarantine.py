@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from ulid import ULID
 
 from siltstone import keys
 from siltstone.clock import Clock, iso
+from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.codec import DeltaHeader, decode, read_header
 from siltstone.deltas.legacy_chroma import fetch_chroma
 from siltstone.deltas.legacy_json import decode_json
 from siltstone.deltas.listing import Layout, PendingDelta, folder_etag
 from siltstone.deltas.retire import delete_objects
+from siltstone.deltas.vetting import vetting
 from siltstone.deltas.writer import DeltaStores, WrittenDelta, write_delta
 from siltstone.errors import BadDelta, ManifestDamaged, ObjectNotFound, SchemaTooNew
 from siltstone.stores.ledger import Ledger
@@ -112,11 +115,11 @@ def replay(
     if note.layout == "chroma":
         rows = fetch_chroma(stores.deltas, prefix, objects, collection=collection, workspace=workspace)
     else:
-        body = stores.deltas.get(prefix + note.key.rpartition("/")[2]).body
+        key = prefix + note.key.rpartition("/")[2]
         if note.layout == "json":
-            rows = decode_json(body)
+            rows = decode_json(stores.deltas.get(key).body)
         else:
-            header, rows = decode(body)
+            header, rows = _decode(stores.deltas, key, workspace)
             batch_id, model, input_format = header.batch_id, header.model, header.input_format
     written = write_delta(
         rows,
@@ -133,6 +136,17 @@ def replay(
     delete_objects(stores.deltas, objects)
     stores.deltas.delete(prefix + REASON_FILE)
     return written
+
+
+def _decode(store: ObjectStore, key: str, workspace: Path) -> tuple[DeltaHeader, DeltaRows]:
+    workspace.mkdir(parents=True, exist_ok=True)
+    path = workspace / f"{ULID()}.parquet"
+    try:
+        store.get_file(key, path)
+        vetting.header(path)  # what crashed its readers may lie here
+        return decode(path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _write_note(note: Quarantined, stores: QuarantineStores) -> None:

@@ -35,7 +35,7 @@ def read_pointer(snapshots: ObjectStore, collection: str) -> Pin:
     key = keys.pointer(collection)
     while True:
         try:
-            return _pin(snapshots.get(key), collection)
+            return pin_of(snapshots.get(key), collection)
         except ObjectNotFound as error:
             newest = next(snapshots.list_versions(key, first=key, last=key), None)
             if newest is None:
@@ -75,7 +75,8 @@ def promote(snapshots: ObjectStore, collection: str, *, pinned: Pin, version: st
     )
 
 
-def _pin(stored: StoredObject, collection: str) -> Pin:
+def pin_of(stored: StoredObject, collection: str) -> Pin:
+    """What a pointer's body says. Raises `ManifestDamaged` for anything but a version of ``collection``."""
     text = stored.body[:1_000].decode("utf-8", "replace")
     try:
         version = str(Version.parse(text.removeprefix(keys.versions(collection)).removesuffix("/")))

@@ -37,13 +37,15 @@ class Page:
 
 @dataclass(frozen=True)
 class ObjectVersion:
-    """One entry of a key's history; newest first within a key."""
+    """One entry of a key's history; newest first within a key. A delete marker has no ``etag`` and no ``size``."""
 
     key: str
     version_id: str
     is_delete_marker: bool
     is_latest: bool
     last_modified: int
+    etag: str
+    size: int  # bytes
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class ObjectStore(Protocol):
 
     def get(self, key: str, *, if_match: str | None = None) -> StoredObject:
         """Read a whole small object (at most some hundred MB: it is held in memory)."""
+        ...
+
+    def get_version(self, key: str, version_id: str) -> StoredObject:
+        """Read one entry of a key's history, as `get` reads the current one. `ObjectNotFound` for a delete marker."""
+        ...
+
+    def stream(self, key: str, *, if_match: str | None = None) -> Iterator[bytes]:
+        """Read a large object piece by piece, all of one body. Raises as `get`, also half way if it is replaced."""
         ...
 
     def get_if_changed(self, key: str, etag: str | None) -> StoredObject | None:

@@ -58,6 +58,16 @@ class MemoryObjects:
                 raise PreconditionFailed(f"{key} has ETag {entry.etag}, not {if_match}.")
             return StoredObject(_info(key, entry), entry.body)
 
+    def get_version(self, key: str, version_id: str) -> StoredObject:
+        with self._lock:
+            for entry in self._history.get(key, []):
+                if entry.version_id == version_id and entry.body is not None:
+                    return StoredObject(_info(key, entry), entry.body)
+            raise ObjectNotFound(f"There is no version {version_id} of {key}.")
+
+    def stream(self, key: str, *, if_match: str | None = None) -> Iterator[bytes]:
+        yield self.get(key, if_match=if_match).body
+
     def get_if_changed(self, key: str, etag: str | None) -> StoredObject | None:
         found = self.get(key)
         return None if found.info.etag == etag else found
@@ -142,7 +152,15 @@ class MemoryObjects:
         with self._lock:
             keys = list(islice(self._keys_from(prefix, max(prefix, first), token, last), self._page_size + 1))
             found = [
-                ObjectVersion(key, entry.version_id, entry.body is None, place == 0, entry.last_modified)
+                ObjectVersion(
+                    key,
+                    entry.version_id,
+                    is_delete_marker=entry.body is None,
+                    is_latest=place == 0,
+                    last_modified=entry.last_modified,
+                    etag=entry.etag,
+                    size=len(entry.body or b""),
+                )
                 for key in keys[: self._page_size]
                 for place, entry in enumerate(reversed(self._history[key]))
             ]

@@ -53,6 +53,19 @@ class S3Objects:
         with store_errors(f"Reading {self.bucket}/{key}"):
             return StoredObject(_info(key, reply), reply["Body"].read())
 
+    def get_version(self, key: str, version_id: str) -> StoredObject:
+        try:
+            reply = self.call("get_object", key, VersionId=version_id)
+        except ClientError as error:
+            if status_of(error) not in {400, 405}:  # no version id of this bucket; a delete marker
+                raise
+            raise ObjectNotFound(f"There is no version {version_id} of {self.bucket}/{key}.") from error
+        with store_errors(f"Reading {self.bucket}/{key}"):
+            return StoredObject(_info(key, reply), reply["Body"].read())
+
+    def stream(self, key: str, *, if_match: str | None = None) -> Iterator[bytes]:
+        return objects_s3_files.stream(self, key, if_match=if_match, part_bytes=self._part_bytes)
+
     def get_if_changed(self, key: str, etag: str | None) -> StoredObject | None:
         if etag is None:
             return self.get(key)
@@ -147,7 +160,15 @@ class S3Objects:
             entries = [(found, False) for found in reply.get("Versions", [])]
             entries += [(found, True) for found in reply.get("DeleteMarkers", [])]
             page = [
-                ObjectVersion(found["Key"], found["VersionId"], gone, found["IsLatest"], _seconds(found))
+                ObjectVersion(
+                    found["Key"],
+                    found["VersionId"],
+                    is_delete_marker=gone,
+                    is_latest=found["IsLatest"],
+                    last_modified=_seconds(found),
+                    etag=_unquoted(found.get("ETag", "")),
+                    size=int(found.get("Size", 0)),
+                )
                 for found, gone in entries
             ]
             for entry in sorted(page, key=lambda found: (found.key, not found.is_latest, -found.last_modified)):

@@ -11,17 +11,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from siltstone.errors import InvalidInput, SnapshotTooLarge, StoreUnavailable
 from siltstone.stores.aws import store_errors
 
 if TYPE_CHECKING:
     from siltstone.stores.objects_s3 import S3Objects
+
+A = TypeVar("A")
 
 PART_BYTES = 16 * 2**20  # S3 takes parts from 5 MiB on; eight of these in flight are 128 MiB of memory
 _PARALLEL = 8
@@ -76,6 +78,15 @@ def get_file(store: S3Objects, key: str, path: Path, *, if_match: str | None, pa
             raise
 
 
+def stream(store: S3Objects, key: str, *, if_match: str | None, part_bytes: int) -> Iterator[bytes]:
+    """The object's bytes, range by range; all ranges carry ``If-Match``, so they are of one object."""
+    condition = {} if if_match is None else {"IfMatch": f'"{if_match}"'}
+    found = store.call("head_object", key, **condition)
+    size, etag = int(found["ContentLength"]), str(found["ETag"])
+    for start in range(0, size, part_bytes):
+        yield _read_range(store, key, etag, (start, min(start + part_bytes, size)))
+
+
 def _put_parts(
     store: S3Objects, key: str, path: Path, upload: str, *, sha256: str, part_bytes: int
 ) -> list[dict[str, Any]]:
@@ -100,17 +111,33 @@ def _put_part(store: S3Objects, key: str, upload: str, number: int, body: bytes)
 
 
 def _get_range(store: S3Objects, key: str, path: Path, etag: str, span: tuple[int, int]) -> None:
-    start, end = span
+    def write(body: Any) -> None:
+        _write_at(path, span[0], body, span[1] - span[0])
+
+    _with_range(store, key, etag, span, write)
+
+
+def _read_range(store: S3Objects, key: str, etag: str, span: tuple[int, int]) -> bytes:
+    def read(body: Any) -> bytes:
+        found: bytes = body.read()
+        if len(found) != span[1] - span[0]:
+            raise _ended_early(span[1] - span[0] - len(found))
+        return found
+
+    return _with_range(store, key, etag, span, read)
+
+
+def _with_range(store: S3Objects, key: str, etag: str, span: tuple[int, int], use: Callable[[Any], A]) -> A:
+    """``use`` on the body of a range, again if it breaks off."""
     for attempt in range(1, _RANGE_ATTEMPTS + 1):
         try:
-            reply = store.call("get_object", key, IfMatch=etag, Range=f"bytes={start}-{end - 1}")
+            reply = store.call("get_object", key, IfMatch=etag, Range=f"bytes={span[0]}-{span[1] - 1}")
             with store_errors(f"Reading {store.bucket}/{key}"):
-                _write_at(path, start, reply["Body"], end - start)
+                return use(reply["Body"])
         except StoreUnavailable:
             if attempt == _RANGE_ATTEMPTS:
                 raise
-        else:
-            return
+    raise AssertionError("the last attempt raises")
 
 
 def _write_at(path: Path, start: int, body: Any, length: int) -> None:
@@ -120,9 +147,13 @@ def _write_at(path: Path, start: int, body: Any, length: int) -> None:
         while left > 0:
             chunk: bytes = body.read(min(left, 2**20))
             if not chunk:
-                raise StoreUnavailable(f"A body ended {left} bytes early.", remedy="Try the same state again.")
+                raise _ended_early(left)
             file.write(chunk)
             left -= len(chunk)
+
+
+def _ended_early(missing: int) -> StoreUnavailable:
+    return StoreUnavailable(f"A body ended {missing} bytes early.", remedy="Try the same state again.")
 
 
 def _chunks(path: Path, part_bytes: int) -> Iterator[bytes]:

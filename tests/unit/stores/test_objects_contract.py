@@ -227,3 +227,32 @@ def test_a_file_that_changed_in_the_store_is_not_downloaded(objects: ObjectStore
         objects.get_file("file", tmp_path / "down", if_match=etag)
     with pytest.raises(ObjectNotFound):
         objects.get_file("never", tmp_path / "down")
+
+
+def test_an_older_body_is_read_by_its_place_in_the_history(objects: ObjectStore) -> None:
+    etags = [objects.put("k", body) for body in (b"first", b"the second")]
+    objects.delete("k")
+    marker, second, first = objects.list_versions("k")
+    assert [(entry.etag, entry.size) for entry in (marker, second, first)] == [("", 0), (etags[1], 10), (etags[0], 5)]
+    found = objects.get_version("k", first.version_id)
+    assert found.body == b"first"
+    assert (found.info.key, found.info.etag, found.info.size) == ("k", etags[0], 5)
+    for version_id in (marker.version_id, "neverwas"):
+        with pytest.raises(ObjectNotFound):
+            objects.get_version("k", version_id)
+
+
+@pytest.mark.parametrize("size", [0, 1_000, 2 * PART_BYTES + 17])
+def test_a_large_object_is_streamed_whole(objects: ObjectStore, size: int) -> None:
+    body = os.urandom(size)
+    etag = objects.put("file", body)
+    assert b"".join(objects.stream("file")) == b"".join(objects.stream("file", if_match=etag)) == body
+
+
+def test_another_body_is_not_streamed(objects: ObjectStore) -> None:
+    etag = objects.put("file", os.urandom(1_000))
+    objects.put("file", os.urandom(1_000))
+    with pytest.raises(PreconditionFailed):
+        list(objects.stream("file", if_match=etag))
+    with pytest.raises(ObjectNotFound):
+        list(objects.stream("never"))

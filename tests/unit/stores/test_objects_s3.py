@@ -132,6 +132,21 @@ def test_a_range_that_breaks_off_is_fetched_again(
     assert len(unkind.seen) == 3
 
 
+def test_a_stream_goes_on_after_a_body_that_broke_off_and_never_mixes_two(
+    network: tuple[UnkindNetwork, S3Objects],
+) -> None:
+    unkind, store = network
+    body = os.urandom(2 * PART_BYTES)
+    store.put("file", body)
+    unkind.mishaps["GET"] = ["cut the body", "none", "cut the body"]
+    assert b"".join(store.stream("file")) == body
+    pieces = store.stream("file")
+    next(pieces)
+    store.put("file", os.urandom(2 * PART_BYTES))
+    with pytest.raises(PreconditionFailed):
+        next(pieces)
+
+
 def test_an_upload_in_parts_that_fails_leaves_no_parts_behind(emulator: Emulator, tmp_path: Path) -> None:
     client = emulator.client("s3")
     client.create_bucket(Bucket="parts-left")

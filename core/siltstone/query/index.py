@@ -65,7 +65,7 @@ def _stack(left: NDArray[Any] | None, right: NDArray[Any] | None) -> NDArray[Any
 
 
 class SnapshotIndex(Protocol):
-    """A private copy of one version's files, opened. Safe for several threads."""
+    """A private copy of one version's files, opened. Safe for several threads. No list of ids names one twice."""
 
     def count(self) -> int:
         """Number of rows."""

@@ -10,7 +10,7 @@ from siltstone.compaction.messages import Message
 from siltstone.compaction.version import Version
 from siltstone.errors import InvalidInput
 from siltstone.keys import check_collection
-from siltstone.records.tokens import INPUT_TOKENS, check_text
+from siltstone.records.tokens import INPUT_TOKENS, check_text, check_unicode
 
 MAX_RESULTS = 1_000
 MAX_IDS = 1_000
@@ -52,6 +52,11 @@ class QueryInput(Message):
     @classmethod
     def _embeddable(cls, text: str | None) -> str | None:
         return None if text is None else check_text(text, INPUT_TOKENS)
+
+    @field_validator("ids")
+    @classmethod
+    def _unicode(cls, ids: list[str] | None) -> list[str] | None:
+        return None if ids is None else [check_unicode(row_id) for row_id in ids]
 
     @field_validator("version")
     @classmethod

@@ -27,6 +27,7 @@ MAX_LIST = 1_000
 MAX_TERMS = 256  # comparisons after rewriting: measured 0.2 s, growing with the square
 MAX_OPERANDS = 5_000  # of 32,766 variables that sqlite takes, each operand is up to three
 _INT64 = 2**63
+_EXACT = 2**53  # integers up to here are floats too
 
 _COMPARE = ("$gt", "$gte", "$lt", "$lte")
 _LISTS = ("$in", "$nin")
@@ -94,14 +95,17 @@ def _operator(field: str, name: str, operand: object, at: str) -> Where:
         single, join = ("$eq", "$or") if name == "$in" else ("$ne", "$and")
         if any(_fractional(value) for value in scalars) or len({_kind(value) for value in scalars}) > 1:
             return _join(join, [_operator(field, single, value, at) for value in scalars])
-        return {field: {name: scalars}}
+        # Chroma refuses a list of two types, and compares a whole number in the type of the row's own.
+        return {field: {name: [int(value) if type(value) is float else value for value in scalars]}}
     if name not in (*_COMPARE, *_EITHER, *_MEMBER):
         known = " ".join((*_EITHER, *_COMPARE, *_LISTS, *_MEMBER))
         raise BadQuery(f"{at}: the operator {name} is not known here.", remedy=f"Use one of {known}.")
     value = _scalar(operand, at)
     if name in _COMPARE and _kind(value) != "number":
         raise BadQuery(f"{at} needs a number.", remedy="Compare text with $eq, $ne, $in or $nin.")
-    if _fractional(value) and name not in _MEMBER:
+    if name in _MEMBER:
+        return _join("$or" if name == "$contains" else "$and", [{field: {name: each}} for each in _twins(value)])
+    if _fractional(value):
         return _fractional_operand(field, name, cast("float", value))
     return {field: {name: value}}
 
@@ -132,6 +136,13 @@ def _size(where: Where) -> tuple[int, int]:
         return sum(terms for terms, _ in sizes), sum(operands for _, operands in sizes)
     ((_, operand),) = cast("dict[str, object]", value).items()
     return 1, len(cast("list[object]", operand)) if isinstance(operand, list) else 1
+
+
+def _twins(value: Scalar) -> list[Scalar]:
+    """A whole number as an integer and as a float: in a list, Chroma finds a number by its own type alone."""
+    if _kind(value) != "number" or _fractional(value) or abs(cast("float", value)) > _EXACT:
+        return [value]
+    return [int(value), float(value)]
 
 
 def _join(connective: str, terms: list[Where]) -> Where:
@@ -197,7 +208,7 @@ def _among(present: object, operands: list[object]) -> bool:
 
 def _holds(present: object, operand: object) -> bool:
     items = cast("list[object]", present) if isinstance(present, list) else []
-    return any(_kind(item) == _kind(operand) and item == operand for item in items)
+    return any(type(item) is type(operand) and item == operand for item in items)
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:

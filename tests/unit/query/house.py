@@ -74,7 +74,8 @@ MEMORY = Engine(open_memory, open_memory_index)
 
 
 class Watched(MemoryObjects):
-    """Counts calls by name and key; a hook runs once, before or after the n-th call of a method from now on."""
+    """Counts calls by name and key; a hook runs once, before or after the next such call. ``get`` and ``get_file`` are
+    both a "read"."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
@@ -111,7 +112,7 @@ class Watched(MemoryObjects):
         return result
 
     def get(self, key: str, **more: Any) -> Any:
-        return self._watch("get", key, lambda: MemoryObjects.get(self, key, **more))
+        return self._watch("read", key, lambda: MemoryObjects.get(self, key, **more))
 
     def get_if_changed(self, key: str, etag: str | None) -> Any:
         return self._watch("get_if_changed", key, lambda: _if_changed(self, key, etag))
@@ -120,7 +121,7 @@ class Watched(MemoryObjects):
         def act() -> None:
             path.write_bytes(MemoryObjects.get(self, key, **more).body)
 
-        return self._watch("get_file", key, act)
+        return self._watch("read", key, act)
 
     def list_page(self, prefix: str, token: str | None = None) -> Any:
         return self._watch("list_page", prefix, lambda: MemoryObjects.list_page(self, prefix, token))

@@ -118,13 +118,13 @@ def run(engine: Engine, story: list[Any], question: int, **settings_: Any) -> No
 quiet = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "derandomize": True}
 
 
-@settings(max_examples=12, **quiet)
+@settings(max_examples=10, **quiet)
 @given(story=steps, question=st.integers(0, 9), space=st.sampled_from(["cosine", "l2", "ip"]))
 def test_a_reader_sees_what_a_dictionary_holds(story: list[Any], question: int, space: str) -> None:
     run(CHROMA, story, question, space=space)
 
 
-@settings(max_examples=60, **quiet)
+@settings(max_examples=24, **quiet)
 @given(
     story=steps,
     question=st.integers(0, 9),

@@ -78,7 +78,7 @@ def test_a_collection_without_a_version_is_not_asked_for_by_every_query(house: H
         with house.readers.snapshots.reading("others") as reading:
             assert reading is None
         house.clock.advance(0.5)
-    assert house.snapshots.calls["get"] == 5
+    assert house.snapshots.calls["read"] == 5
     house.compact("others")
     assert house.ask("count", collection_name="others").count == 1
 
@@ -125,7 +125,7 @@ def test_whatever_keeps_the_new_version_from_opening_the_old_one_is_served(house
     def break_() -> None:
         raise OSError(5, "Input/output error")
 
-    house.snapshots.before("get_file", break_)
+    house.snapshots.before("read", break_)
     answer = house.ask("count")
     assert answer.count == 1 and answer.stale is not None and "Input/output" in answer.stale
     house.clock.advance(3)
@@ -195,9 +195,9 @@ def test_a_version_that_retention_removes_while_it_is_fetched_is_not_waited_for(
         next_version(house, "d")
         next_version(house, "e")
 
-    house.snapshots.before("get_file", two_more)
+    house.snapshots.before("read", two_more)
     assert house.ids("snapshot") == ["a", "b", "c", "d", "e"]
-    house.snapshots.before("get", two_more, keys.MANIFEST_FILE)
+    house.snapshots.before("read", two_more, keys.MANIFEST_FILE)
     assert house.ids("snapshot", readers=house.new_readers()) == ["a", "b", "c", "d", "e"]
     assert house.snapshots.all_ran
 
@@ -297,7 +297,7 @@ def test_others_go_on_with_the_old_version_while_one_fetches_the_new_one(house: 
         fetching.set()
         assert go_on.wait(10)
 
-    house.snapshots.before("get_file", wait)
+    house.snapshots.before("read", wait)
     one = threading.Thread(target=lambda: house.ask("count"))
     one.start()
     assert fetching.wait(10)
@@ -315,7 +315,7 @@ def test_several_threads_that_want_a_version_fetch_it_once(house: House) -> None
         barrier.wait()
         counts.append(house.ask("count").count)
 
-    house.snapshots.before("get_file", lambda: time.sleep(0.05))
+    house.snapshots.before("read", lambda: time.sleep(0.05))
     house.snapshots.forget()
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
@@ -323,7 +323,7 @@ def test_several_threads_that_want_a_version_fetch_it_once(house: House) -> None
     for thread in threads:
         thread.join(10)
     assert counts == [1] * 6
-    fetched = [key for name, key in house.snapshots.keys if name == "get_file"]
+    fetched = [key for name, key in house.snapshots.keys if name == "read"]
     assert len(fetched) == len(set(fetched))
 
 

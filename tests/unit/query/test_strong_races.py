@@ -20,9 +20,9 @@ PLACES: dict[str, Place] = {
     "after the pointer was read": lambda house, act: house.snapshots.after("get_if_changed", act, "pointer"),
     "before the history is looked at": lambda house, act: house.deltas.before("list_versions", act),
     "between the history and the fetch": lambda house, act: house.deltas.after("list_versions", act),
-    "between two fetches": lambda house, act: house.deltas.after("get", act),
+    "between two fetches": lambda house, act: house.deltas.after("read", act),
     "before the last listing": lambda house, act: house.deltas.after(
-        "get", lambda: house.deltas.before("list_page", act)
+        "read", lambda: house.deltas.before("list_page", act)
     ),
 }
 
@@ -118,7 +118,7 @@ def test_a_delta_that_another_body_replaced_counts_with_the_new_one(house: House
     assert house.ids() == ["a", "b", "c", "d"]
     header, _ = decode(house.deltas.get(written.delta_key).body)
     house.deltas.before(
-        "get", lambda: house.deltas.put(written.delta_key, encode(upserts(["x"]), header)) and None, written.delta_key
+        "read", lambda: house.deltas.put(written.delta_key, encode(upserts(["x"]), header)) and None, written.delta_key
     )
     fresh = house.new_readers()
     found = house.ask("get", readers=fresh, consistency="strong").results
@@ -138,7 +138,7 @@ def test_a_delta_that_can_not_be_used_is_counted_and_hides_nothing(house: House)
 def test_it_may_be_quarantined_while_it_is_read(house: House) -> None:
     house.deltas.put(keys.delta("texts", "0" * 26), b"no parquet")
     house.upsert("d", seed=2)
-    house.deltas.before("get", house.compact, "0" * 26)
+    house.deltas.before("read", house.compact, "0" * 26)
     answer = house.ask("get", consistency="strong")
     assert answer.results is not None and answer.results.ids == ["a", "b", "c", "d"]
     assert (answer.pending_deltas, answer.unusable_deltas) == (0, 0)
@@ -198,7 +198,7 @@ def test_pending_rows_of_many_collections_are_not_all_kept(tmp_path: Path) -> No
     def fetches(name: str) -> int:
         house.deltas.forget()
         assert house.ask("count", collection_name=name, consistency="strong").count == 60
-        return house.deltas.calls["get"]
+        return house.deltas.calls["read"]
 
     assert [fetches("texts"), fetches("texts"), fetches("others"), fetches("texts")] == [1, 0, 1, 1]
     house.close()

@@ -1,4 +1,4 @@
-"""The process that reads a delta before anybody else does: ``python -m siltstone.deltas.delta_reader``.
+"""The process that reads a delta before anybody else does: ``python -m siltstone.deltas.delta_reader PATIENCE``.
 
 A request is a line of JSON on its input, the path of a file; the answer a line on its output: the delta's header, or
 ``{"error": class name, "message", "remedy"}``. It ends with its input.
@@ -7,8 +7,10 @@ A request is a line of JSON on its input, the path of a file; the answer a line 
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,55 +26,74 @@ VECTORS_FACTOR = 4  # packed, as pages, as columns, as one array
 TEXTS_FACTOR = 8  # as pages, as dictionaries (which grow by doubling), as columns, as strings
 
 
+# What it may take of processor time: some damage sends Arrow into an endless loop. A healthy one takes a hundredth.
+CPU_SECONDS = 5.0
+CPU_BYTES_PER_SECOND = 100e6
+
+
 def memory_for(rows: int, dimension: int) -> int:
     """Bytes that a delta may take while it is read."""
     texts = min(MAX_TEXT_BYTES, rows * (MAX_ID_BYTES + MAX_DOCUMENT_BYTES + MAX_METADATA_BYTES))
     return FOOTER_BYTES + VECTORS_FACTOR * rows * dimension * 4 + TEXTS_FACTOR * texts
 
 
-def read_first(path: Path) -> DeltaHeader:
-    """Read all of a delta within its memory; its header. Raises `BadDelta`, `SchemaTooNew`."""
-    with _at_most(FOOTER_BYTES):
+def read_first(path: Path, patience: float = 1.0) -> DeltaHeader:
+    """Read all of a delta within its memory; its header. Raises `BadDelta`, `SchemaTooNew`.
+
+    The system ends the process (``SIGXCPU``) if it takes ``patience`` times as long as it may.
+    """
+    with _at_most(FOOTER_BYTES, patience):
         header = read_header(path)
-    with _at_most(memory_for(header.count, header.dimension)):
+    with _at_most(memory_for(header.count, header.dimension), patience):
         read_columns(path)
     return header
 
 
 @contextmanager
-def _at_most(size: int) -> Generator[None]:
-    """Let the process have ``size`` more bytes of memory than now, where the system can hold it to that (Linux)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+def _at_most(size: int, patience: float) -> Generator[None]:
+    """Let the process have ``size`` more bytes of memory than now, and time for as many."""
+    seconds = time.process_time() + patience * (CPU_SECONDS + size / CPU_BYTES_PER_SECOND)
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[5])
-    except OSError:
-        yield
-        return
-    resource.setrlimit(resource.RLIMIT_DATA, (pages * resource.getpagesize() + size, hard))
-    try:
-        yield
+        with _limit(resource.RLIMIT_CPU, math.ceil(seconds)), _limit(resource.RLIMIT_DATA, _data_bytes() + size):
+            yield
     except MemoryError:
         raise BadDelta(
             f"The delta can't be used: reading it takes more than {size:,} bytes of memory.",
             remedy="Write it in several, with siltstone.deltas.writer.",
         ) from None
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _answer(path: str) -> str:
+@contextmanager
+def _limit(which: int, value: int) -> Generator[None]:
+    soft, hard = resource.getrlimit(which)
+    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
     try:
-        return read_first(Path(path)).model_dump_json()
+        yield
+    finally:
+        resource.setrlimit(which, (soft, hard))
+
+
+def _data_bytes() -> int:
+    """What counts against the limit by now. Linux alone tells, and alone holds a process to it."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    except FileNotFoundError:
+        return 2**40
+
+
+def _answer(path: str, patience: float) -> str:
+    try:
+        return read_first(Path(path), patience).model_dump_json()
     except (BadDelta, SchemaTooNew) as error:
         return json.dumps({"error": type(error).__name__, "message": error.message, "remedy": error.remedy})
 
 
-def main() -> None:
+def main(patience: str) -> None:
     """Answer requests until there are no more."""
     for line in sys.stdin:
-        sys.stdout.write(_answer(json.loads(line)) + "\n")
+        sys.stdout.write(_answer(json.loads(line), float(patience)) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

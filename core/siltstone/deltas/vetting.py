@@ -1,8 +1,8 @@
 """Deltas are read in a process of their own first: some damaged Parquet ends the process that reads it.
 
-Arrow checks much and aborts over some of the rest, and a page of 64 KB may unpack to 2 GB. What ends the reader is a
-verdict over one delta and not the end of a run. What it read without harm is read again in process: the same bytes do
-the same.
+Arrow checks much; over some of the rest it aborts or goes on for ever, and a page of 64 KB may ask for 2 GB. What ends
+the reader is a verdict over one delta and not the end of a run. What it read without harm is read again in process: the
+same bytes do the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def child_environment() -> dict[str, str]:
 class Vetting:
     """One reading process: started at the first use, again after a crash, kept for the next run. Safe for threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 1.0) -> None:
+        self._patience = patience  # times what is allowed of processor time
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
@@ -57,7 +58,7 @@ class Vetting:
                 process.communicate()
 
     def _ask(self, path: str) -> str:
-        process = self._process = self._process or _start()
+        process = self._process = self._process or self._start()
         requests, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
         try:
             requests.write(json.dumps(path) + "\n")
@@ -68,25 +69,24 @@ class Vetting:
         if answer.endswith("\n"):
             return answer
         self.close()
-        if process.returncode in CRASHES:
+        if process.returncode in CRASHES | {-signal.SIGXCPU}:
             raise BadDelta(
-                f"The delta can't be used: reading it ended its reader with signal {-process.returncode}.",
+                f"The delta can't be used: its reader ended with {signal.Signals(-process.returncode).name}.",
                 remedy="Write it again with siltstone.deltas.writer.",
             )
         raise StoreUnavailable(
             f"The reader of deltas ended with {process.returncode}.", remedy="Give the function more memory."
         )
 
-
-def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "siltstone.deltas.delta_reader"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # Arrow's words over a crash name no delta
-        text=True,
-        env=child_environment(),
-    )
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603 - this interpreter and this package
+            [sys.executable, "-m", "siltstone.deltas.delta_reader", str(self._patience)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # Arrow's words over a crash name no delta
+            text=True,
+            env=child_environment(),
+        )
 
 
 vetting = Vetting()

@@ -18,7 +18,7 @@ EMULATOR := .venv-ministack/.ready
 VALIDATORS := tests/statemachines/validators/node_modules/.ready
 PIP := pip install -qq --disable-pip-version-check
 
-.PHONY: help setup demo up down test lint format types imports unit e2e synth lock clean
+.PHONY: help setup demo up down test lint format types imports unit e2e faults synth lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,10 +55,13 @@ imports: $(TOOLS) ## import-linter: who may know whom
 	@$(VENV)/bin/lint-imports
 
 unit: $(TOOLS) $(VALIDATORS) ## tests that need no emulated AWS
-	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m "not e2e"
+	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m "not e2e and not faults"
 
 e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
 	@$(RUN) -m pytest -m e2e
+
+faults: setup ## kill every state before and after everything that it changes (about half an hour)
+	@$(RUN) -m pytest -m faults tests/faults
 
 synth: $(TOOLS) ## the CloudFormation template of STAGE, into cdk.out
 	@$(RUN) -m siltstone_local.synth --stage "$(STAGE)"

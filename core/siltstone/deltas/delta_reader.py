@@ -1,7 +1,8 @@
 """The process that reads a delta before anybody else does: ``python -m siltstone.deltas.delta_reader PATIENCE``.
 
-A request is a line of JSON on its input, the path of a file; the answer a line on its output: the delta's header, or
-``{"error": class name, "message", "remedy"}``. It ends with its input.
+A request is a line of JSON on its input, the path of a file in today's layout, or one in the oldest, the path of the
+file to write, the collection and its settings. The answer is a line on its output: the delta's header, or ``{"error":
+class name, "message", "remedy"}``. It ends with its input.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from siltstone.deltas.codec import MAX_TEXT_BYTES, DeltaHeader, read_columns, read_header
-from siltstone.deltas.validate import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_METADATA_BYTES
+from siltstone.deltas.codec import MAX_TEXT_BYTES, DeltaHeader, encode, read_columns, read_header
+from siltstone.deltas.legacy_json import decode_json, legacy_header, unpacked_size
+from siltstone.deltas.validate import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_METADATA_BYTES, validate_rows
 from siltstone.errors import BadDelta, SchemaTooNew
+from siltstone.settings import CollectionSettings
 
 # What a delta may take of memory, beyond what the process has when it is idle. A page says itself how large it becomes:
 # 64 KB of it can become 2 GB.
@@ -25,6 +29,7 @@ FOOTER_BYTES = 128 * 2**20
 VECTORS_FACTOR = 4  # packed, as pages, as columns, as one array
 TEXTS_FACTOR = 8  # as pages, as dictionaries (which grow by doubling), as columns, as strings
 
+JSON_FACTOR = 8  # of the unpacked text: itself as bytes and as a string, Python's floats, the array
 
 # What it may take of processor time: some damage sends Arrow into an endless loop. A healthy one takes a hundredth.
 CPU_SECONDS = 5.0
@@ -46,6 +51,17 @@ def read_first(path: Path, patience: float = 1.0) -> DeltaHeader:
         header = read_header(path)
     with _at_most(memory_for(header.count, header.dimension), patience):
         read_columns(path)
+    return header
+
+
+def convert(source: Path, target: Path, collection: str, settings: CollectionSettings) -> DeltaHeader:
+    """Write a delta of the oldest layout in today's; its header. Raises `BadDelta`."""
+    body = source.read_bytes()
+    with _at_most(FOOTER_BYTES + JSON_FACTOR * unpacked_size(body), 1.0):
+        rows = decode_json(body)
+        validate_rows(rows, collection, settings)
+        header = legacy_header(rows, collection, settings)
+        target.write_bytes(encode(rows, header))
     return header
 
 
@@ -81,9 +97,14 @@ def _data_bytes() -> int:
         return 2**40
 
 
-def _answer(path: str, patience: float) -> str:
+def _answer(request: list[Any], patience: float) -> str:
     try:
-        return read_first(Path(path), patience).model_dump_json()
+        if len(request) == 1:
+            return read_first(Path(request[0]), patience).model_dump_json()
+        source, target, collection, settings = request
+        return convert(
+            Path(source), Path(target), collection, CollectionSettings.model_validate(settings)
+        ).model_dump_json()
     except (BadDelta, SchemaTooNew) as error:
         return json.dumps({"error": type(error).__name__, "message": error.message, "remedy": error.remedy})
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siltstone.deltas.batch import DeltaRows, without_nulls
-from siltstone.deltas.codec import MAX_DIMENSION, MAX_ROWS
+from siltstone.deltas.codec import MAX_DIMENSION, MAX_ROWS, DeltaHeader
 from siltstone.errors import BadDelta
+from siltstone.settings import CollectionSettings
 
 MAX_JSON_BYTES = 2**30  # unpacked; about 30,000 rows of 1,536 numbers with 17 digits
 
@@ -19,11 +20,12 @@ MAX_JSON_BYTES = 2**30  # unpacked; about 30,000 rows of 1,536 numbers with 17 d
 def decode_json(body: bytes) -> DeltaRows:
     """Rows of ``{"ids", "embeddings", "metadatas", "documents"}``; other keys are ignored, the last two may be missing.
 
-    Raises `BadDelta`. Memory: about four times the unpacked text, since its numbers become Python floats.
+    Raises `BadDelta`, `MemoryError`. Memory: about four times the unpacked text where it holds vectors, and
+    thirty times where it is empty lists: what others wrote goes through `siltstone.deltas.vetting`.
     """
     try:
         raw: Any = json.loads(_unpack(body), parse_constant=_no_number)
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, RecursionError) as error:
         _refuse(f"it is not JSON ({str(error)[:100]})")
     if not isinstance(raw, dict):
         _refuse("it is not an object")
@@ -39,6 +41,32 @@ def decode_json(body: bytes) -> DeltaRows:
         if metadata is not None and not isinstance(metadata, dict):
             _refuse(f"row {place}, id {ids[place]!r:.120}: metadata is not an object")
     return DeltaRows.upserts(ids, embeddings, documents, [without_nulls(metadata or {}) for metadata in metadatas])
+
+
+def legacy_header(rows: DeltaRows, collection: str, settings: CollectionSettings) -> DeltaHeader:
+    """What a delta in an older layout does not say of itself: it is taken for what the collection expects."""
+    return DeltaHeader(
+        delta_id="",
+        collection=collection,
+        count=len(rows),
+        model=settings.model,
+        dimension=rows.dimension,
+        input_format=settings.input_format,
+        created_at="",
+    )
+
+
+def unpacked_size(body: bytes) -> int:
+    """Bytes of the text in ``body``, at most `MAX_JSON_BYTES`, without holding it."""
+    unpacker = zlib.decompressobj(wbits=31)
+    size, rest = 0, body
+    try:
+        while rest and not unpacker.eof and size < MAX_JSON_BYTES:
+            size += len(unpacker.decompress(rest, 2**20))
+            rest = unpacker.unconsumed_tail
+    except zlib.error:
+        pass  # whoever unpacks it will say so
+    return size
 
 
 def _unpack(body: bytes) -> bytes:

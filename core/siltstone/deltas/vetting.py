@@ -15,10 +15,11 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from siltstone.deltas.codec import DeltaHeader
 from siltstone.errors import BadDelta, SchemaTooNew, StoreUnavailable
+from siltstone.settings import CollectionSettings
 
 CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 """Exit statuses that say that the bytes were at fault. Killed (for memory, or by a person) is no verdict."""
@@ -42,41 +43,53 @@ class Vetting:
 
         Raises `BadDelta`, `SchemaTooNew`, and `StoreUnavailable` if the reader was killed.
         """
+        return self._ask(str(path))
+
+    def convert(self, source: Path, target: Path, collection: str, settings: CollectionSettings) -> None:
+        """Write a delta of the oldest layout to ``target`` in today's, judged for ``collection``. Raises so, too."""
+        self._ask(str(source), str(target), collection, settings.model_dump(mode="json"))
+
+    def close(self) -> None:
+        """End the process. The next use starts another."""
         with self._lock:
-            answer = self._ask(str(path))
+            self._end()
+
+    def _ask(self, *request: Any) -> DeltaHeader:
+        with self._lock:
+            answer = self._exchange(json.dumps(request))
         found = json.loads(answer)
         if "error" not in found:
             return DeltaHeader.model_validate(found)
         kind = SchemaTooNew if found["error"] == SchemaTooNew.__name__ else BadDelta
         raise kind(found["message"], remedy=found["remedy"])
 
-    def close(self) -> None:
-        """End the process. The next use starts another."""
+    def _end(self) -> int:
+        """The exit status of the process; 0 if there is none."""
         process, self._process = self._process, None
-        if process is not None:
-            with suppress(BrokenPipeError):
-                process.communicate()
+        if process is None:
+            return 0
+        with suppress(BrokenPipeError):
+            process.communicate()
+        return process.returncode
 
-    def _ask(self, path: str) -> str:
+    def _exchange(self, request: str) -> str:
         process = self._process = self._process or self._start()
         requests, answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
         try:
-            requests.write(json.dumps(path) + "\n")
+            requests.write(request + "\n")
             requests.flush()
             answer = answers.readline()
         except BrokenPipeError:
             answer = ""
         if answer.endswith("\n"):
             return answer
-        self.close()
-        if process.returncode in CRASHES | {-signal.SIGXCPU}:
+        status = self._end()
+        if status in CRASHES | {-signal.SIGXCPU}:
             raise BadDelta(
-                f"The delta can't be used: its reader ended with {signal.Signals(-process.returncode).name}.",
+                f"The delta can't be used: its reader ended with {signal.Signals(-status).name}.",
                 remedy="Write it again with siltstone.deltas.writer.",
             )
-        raise StoreUnavailable(
-            f"The reader of deltas ended with {process.returncode}.", remedy="Give the function more memory."
-        )
+        raise StoreUnavailable(f"The reader of deltas ended with {status}.", remedy="Give the function more memory.")
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603 - this interpreter and this package

@@ -20,6 +20,7 @@ def promote_pointer(request: PromotePointerInput, stores: Stores, clock: Clock) 
     `StoreUnavailable`; the pointer is then as it was (after the last one: perhaps, and running again resolves it).
     """
     run = request.run
+    lock.renew(run, stores, clock)  # first: of a run that was overtaken, retention may have removed what is read here
     plan = read_document(stores.snapshots, request.plan, Plan)
     manifest = read_document(stores.snapshots, request.manifest, Manifest)
     if (plan.collection, plan.run_id) != (run.collection, run.run_id):
@@ -32,6 +33,6 @@ def promote_pointer(request: PromotePointerInput, stores: Stores, clock: Clock) 
     ):
         raise ManifestDamaged(f"{request.manifest.key} is not this run's manifest.", remedy="Start a new run.")
     check_gate(stores.snapshots, manifest)
-    lock.renew(run, stores, clock)
+    lock.renew(run, stores, clock)  # and last, as near to the commit as can be
     etag = promote(stores.snapshots, run.collection, pinned=plan.base, version=run.version)
     return PromotePointerOutput(version=run.version, previous=plan.base.version, etag=etag)

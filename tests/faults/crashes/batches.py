@@ -38,7 +38,7 @@ class Texts:
         self.house.batch_server.set_faults(_FIRST_BATCH)
         embedded = [text for text in sorted(self.texts) if self._status(text) == "SUCCESS"]
         news = {f"text-{number}-{place}": f"receipt {number} of shop {place}" for place in range(4)}
-        news |= {text: f"changed by {number}" for text in embedded[:1]}
+        news |= dict.fromkeys(embedded[:1], f"changed by {number}")
         self._load(news)
         for text in embedded[1:3]:
             self._leave_a_delete_owed(text)
@@ -51,7 +51,7 @@ class Texts:
         return EmbedNowInput(texts=[self._text(text, words).model_dump() for text, words in news.items()])
 
     def check_converged(self) -> None:
-        """Every source is settled, the store has exactly what it should, the ledger balances, nothing was paid twice."""
+        """Every source is settled, the store holds what it should, the ledger balances, nothing was paid twice."""
         items = self.house.stores.sources.read_many([text_source_id(self.collection, text) for text in self.texts])
         states = {
             text: items[text_source_id(self.collection, text)].collections[self.collection] for text in self.texts

@@ -34,7 +34,7 @@ COMPACTION: Effects = {
     "merge": [*[_LOCK] * 13, *_STAGED, "put staged work.json", *[_LOCK] * 3, *_STAGED, "put staged work.json"],
     "renew_lock": [_LOCK],
     "upload": [_LOCK, *["copy version file"] * 6, "put manifest"],
-    "promote_pointer": [_LOCK, "put pointer"],
+    "promote_pointer": [_LOCK, _LOCK, "put pointer"],
     "retire": [_LOCK, *["delete delta"] * 4, "delete manifest", "DeleteObjects"],
     "release_lock": [_LOCK],
 }

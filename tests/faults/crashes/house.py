@@ -41,12 +41,17 @@ _COLLECTION = {
 _STAGE = {
     "retain": False,
     "log_days": 1,
-    "collections": {"crash*": _COLLECTION},
+    "collections": {"crash*": _COLLECTION, "crash-hinted*": {**_COLLECTION, "due": {"min_deltas": 1}}},
     "settle_seconds": 0,
     "functions": {"start_compaction": {"timeout_seconds": 3}},  # a message comes back after six times as long
     "triggers": {"hint_window_seconds": 1, "compact_every_minutes": 720},
 }
-_SYNTH = "import sys; from pathlib import Path; from app import build; build('faults', *sys.argv[1:2], Path(sys.argv[2])).synth()"
+_SYNTH = """
+import sys
+from pathlib import Path
+from app import build
+build("faults", sys.argv[1], Path(sys.argv[2])).synth()
+"""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,14 @@ class Switchboard:
         """States that obeyed a rule, in order."""
         return [line["state"] for line in self._lines() if line.get("obeyed") == name]
 
+    def wait_for(self, name: str, state: str) -> None:
+        """Until ``state`` has obeyed a rule."""
+        deadline = time.monotonic() + _PATIENCE
+        while state not in self.obeyed(name):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{state} met no {name}; those that did: {self.obeyed(name)}")
+            time.sleep(0.02)
+
     def effects(self) -> dict[str, list[str]]:
         """What each state did, in order."""
         found: dict[str, list[str]] = {}

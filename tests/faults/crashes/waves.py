@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from siltstone import keys
 from siltstone.clock import SystemClock
+from siltstone.compaction import lock
 from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.codec import read_header
 from siltstone.deltas.writer import write_delta
 from siltstone.stores import Stores
 
 from tests.faults.crashes.house import DIMENSION
+
+_PATIENCE = 60.0  # seconds
 
 Row = tuple[NDArray[np.float32], str | None, dict[str, Any]]
 
@@ -31,11 +34,13 @@ class Truth:
     waves: int = 0
     deltas: list[str] = field(default_factory=list)  # keys of the good ones, ever
     bad: list[str] = field(default_factory=list)
+    latest: dict[str, Row | None] = field(default_factory=dict)  # what the last wave did
+    after_wave: list[dict[str, Row]] = field(default_factory=list)
 
     def wave(self) -> None:
         """Write upserts, deletes, upserts again of what was deleted; a file that is no delta; one that comes back."""
         number, self.waves = self.waves, self.waves + 1
-        old = sorted(self.rows)
+        old, self.latest = sorted(self.rows), {}
         self._upsert([*(f"row-{number}-{place}" for place in range(5)), *old[:2]], number)
         self._delete([f"row-{number}-0", *old[1:3], *old[4:8]])  # as many as come: every wave does the same things
         again = [f"row-{number}-0", *old[2:3]]
@@ -44,17 +49,32 @@ class Truth:
             self._change_metadata(old[3], number)
         self._write_garbage(number)
         self._bring_back(number)
+        self.after_wave.append(dict(self.rows))
         settle()
 
-    def simple_wave(self) -> None:
-        """Two deltas: upserts, then a delete and an upsert."""
-        number, self.waves = self.waves, self.waves + 1
-        self._upsert([f"row-{number}-{place}" for place in range(4)], number)
-        self._delete([f"row-{number}-0"])
+    def many(self, deltas: int) -> None:
+        """Write so many more, each over rows of the one before."""
+        for _ in range(deltas):
+            number, self.waves = self.waves, self.waves + 1
+            self._upsert([f"row-{number}-{place}" for place in range(2)] + sorted(self.rows)[:1], number)
         settle()
 
-    def copy(self) -> dict[str, Row]:
-        return dict(self.rows)
+    def roll_back(self, rows: dict[str, Row], *, pending: bool) -> None:
+        """The collection is at ``rows`` again; ``pending``: what the last wave did is still to come."""
+        self.rows = dict(rows)
+        for row, found in self.latest.items() if pending else ():
+            if found is None:
+                self.rows.pop(row, None)
+            else:
+                self.rows[row] = found
+
+    def wait_until_free(self) -> None:
+        """Until nobody holds the collection's lock."""
+        deadline = time.monotonic() + _PATIENCE
+        while (lease := self.stores.leases.read(lock.lock_id(self.collection))) is None or lease.owner is not None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.collection} is still locked: {lease}")
+            time.sleep(0.05)
 
     def _upsert(self, ids: list[str], seed: int) -> None:
         random = np.random.default_rng(seed)
@@ -63,18 +83,22 @@ class Truth:
         documents = [f"text {row} of {seed}" for row in ids]
         origin = self._write(DeltaRows.upserts(ids, vectors, documents, metadatas))
         for place, row in enumerate(ids):
-            self.rows[row] = (vectors[place], documents[place], metadatas[place] | origin)
+            self._set(row, (vectors[place], documents[place], metadatas[place] | origin))
 
     def _change_metadata(self, row: str, seed: int) -> None:
         vector, document, _ = self.rows[row]
         metadata = {"changed": seed}
         origin = self._write(DeltaRows.upserts([row], vector[None, :], [document], [metadata]))
-        self.rows[row] = (vector, document, metadata | origin)
+        self._set(row, (vector, document, metadata | origin))
 
     def _delete(self, ids: list[str]) -> None:
         self._write(DeltaRows.deletions(ids, DIMENSION))
         for row in ids:
             self.rows.pop(row, None)
+            self.latest[row] = None
+
+    def _set(self, row: str, found: Row) -> None:
+        self.rows[row] = self.latest[row] = found
 
     def _write(self, rows: DeltaRows) -> dict[str, Any]:
         """Returns what a row's metadata says of where it came from."""

@@ -90,6 +90,16 @@ def test_a_run_that_lost_its_lock_promotes_nothing(house: House) -> None:
     assert house.pin().version is None
 
 
+def test_a_run_that_was_overtaken_says_so_also_where_retention_removed_its_version(house: House) -> None:
+    """Not `ManifestDamaged`, over which a person is called."""
+    request = house.publish(house.acquire("a"))
+    house.clock.advance(3_600)
+    house.acquire("b")
+    house.snapshots.delete(request.manifest.key)
+    with pytest.raises(LockLost):
+        promote_pointer(request, house.stores, house.clock)
+
+
 def test_whoever_holds_the_lock_can_not_promote_over_a_pointer_that_moved(house: House) -> None:
     """Safety does not rest on the lock: here it is given to a stale run, and the pointer still refuses."""
     house.compact("a")

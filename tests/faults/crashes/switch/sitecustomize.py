@@ -1,13 +1,14 @@
 """Stops a function's process at an exact request: Python runs this file first, in the processes of these tests alone.
 
 Every request that changes something (S3, DynamoDB, SQS, Step Functions, the provider) is counted and written to
-``log.jsonl`` of the folder ``FAULT_SWITCH``. Whoever meets a rule of ``rules.json`` takes it out and obeys it, before the
-request is sent or after its reply was received:
+``log.jsonl`` of the folder ``FAULT_SWITCH``. Whoever meets a rule of ``rules.json`` takes it out and obeys it, before
+the request is sent or after its reply was received:
 
     {"state": "merge", "effect": "update lock", "number": 2, "when": "before", "action": "kill", "name": "x"}
 
 ``kill``: SIGKILL of this very process. ``block``: wait until the file ``x.go`` is there. ``short``: this invocation is
-told that it has only ``seconds`` left. ``mute`` (stays in force): every state but ``state`` dies before its next request.
+told that it has only ``seconds`` left. ``mute`` (stays in force): every state but ``state`` dies before its next
+request.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _meet(effect: str) -> dict[str, Any] | None:
                 rule["number"] -= 1
         _store(rules)
         _note(effect=effect)
-        rule = _take(lambda one: one["action"] == "mute" and one["state"] != STATE or one.get("number") == 0)
+        rule = _take(lambda one: (one["action"] == "mute" and one["state"] != STATE) or one.get("number") == 0)
         if rule is not None:
             _note(obeyed=rule["name"], effect=effect)
         return rule

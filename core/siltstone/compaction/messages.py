@@ -51,7 +51,7 @@ class ListCollectionsInput(Message):
     operation: Literal["compact"] = "compact"
     collections: list[str] | None = None  # None: all that have pending deltas
     force: bool = False  # due or not
-    skip: list[str] = []  # failed or busy in the execution that started this one: left to the next trigger
+    skip: list[str] = []  # done with, well or not, in the executions before this one: left to the next trigger
 
 
 class DueCollection(Message):

@@ -62,6 +62,7 @@ e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
 
 faults: setup ## kill every state before and after everything that it changes (about half an hour)
 	@$(RUN) -m pytest -m faults tests/faults
+	@$(RUN) -m tests.faults.fuzz --seconds 600
 
 synth: $(TOOLS) ## the CloudFormation template of STAGE, into cdk.out
 	@$(RUN) -m siltstone_local.synth --stage "$(STAGE)"

@@ -51,7 +51,8 @@ class Answers:
             self.vectors[place] = row.vector
             del self.outcome.reasons[place]
         else:
-            self.outcome.reasons[place] = reason[:_REASON_LENGTH]
+            # JSON's escapes can name half of a surrogate pair, which no file of ours can hold.
+            self.outcome.reasons[place] = reason[:_REASON_LENGTH].encode(errors="replace").decode()
 
     def _judge(self, row: ResultRow) -> tuple[Fate, str]:
         match row:

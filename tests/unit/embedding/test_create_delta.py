@@ -274,3 +274,14 @@ def test_a_source_that_changes_right_before_the_delta_is_embedded_again(house: H
     house.run("q")
     assert house.documents() == {"a": "new"}
     assert house.state("text.texts.a").status == "SUCCESS"
+
+
+def test_a_reason_that_no_file_can_hold_is_kept_as_far_as_it_can(house: House) -> None:
+    """JSON's escapes can name half of a surrogate pair: one refused row must not cost the batch."""
+    load_sources([text("a"), text("b")], house.stores, house.clock)
+    house.provider.edit_rows = replacing(refused("a", 400, "\ud800", "bad \udfff words"))
+    sent = house.sent()
+    created = house.create(sent.batch_id)
+    assert (created.embedded, created.rejected) == (1, 1)
+    assert house.record(sent.batch_id).status == "COMPLETE"
+    assert "bad" in (house.state("text.texts.a").cause or "")

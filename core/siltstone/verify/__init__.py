@@ -1,0 +1,1 @@
+"""The scrubber: what is stored, compared with what was promised. It reads, and never writes."""

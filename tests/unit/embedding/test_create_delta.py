@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from siltstone import keys
 from siltstone.deltas.codec import decode
+from siltstone.embedding.answers import Answers
 from siltstone.embedding.batch_files import RECORD_SCHEMA, batch_files
+from siltstone.embedding.outcome import Outcome
 from siltstone.embedding.requests import decode_vector
 from siltstone.errors import IllegalTransition
 from siltstone.settings import CollectionSettings
@@ -276,12 +279,9 @@ def test_a_source_that_changes_right_before_the_delta_is_embedded_again(house: H
     assert house.state("text.texts.a").status == "SUCCESS"
 
 
-def test_a_reason_that_no_file_can_hold_is_kept_as_far_as_it_can(house: House) -> None:
+def test_a_reason_that_no_file_can_hold_is_kept_as_far_as_it_can(tmp_path: Path) -> None:
     """JSON's escapes can name half of a surrogate pair: one refused row must not cost the batch."""
-    load_sources([text("a"), text("b")], house.stores, house.clock)
-    house.provider.edit_rows = replacing(refused("a", 400, "\ud800", "bad \udfff words"))
-    sent = house.sent()
-    created = house.create(sent.batch_id)
-    assert (created.embedded, created.rejected) == (1, 1)
-    assert house.record(sent.batch_id).status == "COMPLETE"
-    assert "bad" in (house.state("text.texts.a").cause or "")
+    (tmp_path / "errors.jsonl").write_text(json.dumps(refused("a", 400, "\ud800", "bad \udfff words")) + "\n")
+    answers = Answers(["a"], CollectionSettings(dimension=DIMENSION))
+    answers.read(tmp_path / "errors.jsonl")
+    assert Outcome.decode(answers.outcome.encode(), 1).reasons == {0: "?: bad ? words"}

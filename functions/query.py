@@ -10,9 +10,7 @@ from typing import Any
 from siltstone.errors import BadEvent, BadQuery, InvalidInput, NotFound, Refused, SiltstoneError, Transient
 from siltstone.query.index_chroma import open_index
 from siltstone.query.messages import QueryInput, QueryOutput
-from siltstone.query.pending import PendingReader
-from siltstone.query.query import Readers, query
-from siltstone.query.reader import SnapshotReader
+from siltstone.query.query import Readers, open_readers, query
 
 from functions._entry import LambdaContext, entry
 from functions._environment import environment
@@ -31,9 +29,7 @@ _LARGEST_REPLY = 6 * 2**20  # bytes: Lambda's own limit
 
 @lru_cache(maxsize=1)
 def _readers() -> Readers:
-    scratch = environment().scratch_dir / "query"
-    snapshots = SnapshotReader(stores().snapshots, clock, scratch, open_index)
-    return Readers(snapshots, PendingReader(stores().deltas, snapshots, stores().settings, scratch))
+    return open_readers(stores(), clock, environment().scratch_dir / "query", open_index)
 
 
 @entry("Query", QueryInput)

@@ -19,6 +19,7 @@ QUARANTINE = "quarantine/"
 BATCHES = "batches/"
 SNAPSHOTS = "snapshots/"
 STAGING = "staging/"
+ALIASES = "aliases/"
 
 DELTA_FILE = "embeddings.parquet"
 LEGACY_DELTA_FILE = "embeddings.json.gz"
@@ -89,6 +90,11 @@ def manifest(collection: str, version_id: str) -> str:
 def pointer(collection: str) -> str:
     """Key of the pointer: the only commit point of a collection."""
     return f"{SNAPSHOTS}{collection}/latest/pointer.txt"
+
+
+def alias(name: str) -> str:
+    """Key of an alias, in the snapshot bucket: the name of a collection."""
+    return f"{ALIASES}{name}.txt"
 
 
 def pins(collection: str) -> str:

@@ -18,7 +18,7 @@ Include = Literal["metadatas", "documents", "distances", "embeddings"]
 
 
 class QueryInput(Message):
-    """A question to one collection, or to one shard by its own name.
+    """A question to one collection, by its name or an alias, or to one shard by its own name.
 
     ``query``: the nearest rows to ``query_text`` or ``query_embedding``; ``get``: rows by ``ids`` (in their order, each
     once, ``limit`` aside) or the page ``offset``, ``limit`` of all rows in the order of their ids; ``count``: how many
@@ -93,7 +93,7 @@ class QueryResults(Message):
 class QueryOutput(Message):
     """The answer and what it was answered from."""
 
-    collection_name: str
+    collection_name: str  # where it was asked for by an alias, the one that the alias names
     version: str | None  # of a sharded collection the oldest; None: nothing was promoted, all comes from pending deltas
     shard_versions: dict[str, str | None] | None = None  # of a sharded collection, by the shard's name
     version_age_seconds: float | None

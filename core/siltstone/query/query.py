@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from siltstone.compaction.documents import Manifest
 from siltstone.deltas.shards import physical, spread
 from siltstone.errors import BadQuery, UnknownCollection
 from siltstone.parallel import in_parallel
+from siltstone.query.aliases import AliasReader
 from siltstone.query.fixed import as_one
-from siltstone.query.index import Hits, Vector, no_hits
+from siltstone.query.index import Hits, OpenIndex, Vector, no_hits
 from siltstone.query.messages import QueryInput, QueryOutput, QueryResults
 from siltstone.query.overlay import nearest
 from siltstone.query.pending import PendingReader, Sight
@@ -26,15 +28,31 @@ from siltstone.query.search import View
 from siltstone.query.where import Where, normalize
 from siltstone.query.where_document import WhereDocument, normalize_document
 from siltstone.settings import CollectionBook, CollectionSettings
+from siltstone.stores import Stores
 from siltstone.stores.provider import EmbeddingProvider
 
 
 @dataclass(frozen=True)
 class Readers:
-    """What a process that answers queries keeps between them."""
+    """What a process that answers queries keeps between them. Safe for several threads; `close` it."""
 
     snapshots: SnapshotReader
     pending: PendingReader
+    aliases: AliasReader
+
+    def close(self) -> None:
+        """Close every version and remove its files; who still reads finishes first."""
+        self.snapshots.close()
+
+
+def open_readers(stores: Stores, clock: Clock, workspace: Path, open_index: OpenIndex) -> Readers:
+    """Readers with private folders in ``workspace``, which processes may share."""
+    snapshots = SnapshotReader(stores.snapshots, clock, workspace, open_index)
+    return Readers(
+        snapshots,
+        PendingReader(stores.deltas, snapshots, stores.settings, workspace),
+        AliasReader(stores.snapshots, stores.settings, clock),
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,8 @@ def query(
     `ProviderUnavailable` (try again), `BacklogTooLarge` and `SettingsMismatch`, and the errors of damage.
     """
     where, text = normalize(request.metadata_filter), normalize_document(request.where_document)
+    collection = readers.aliases.collection_of(request.collection_name, fresh=request.consistency == "strong")
+    request = request.model_copy(update={"collection_name": collection})
     settings = book.resolve(request.collection_name)
     shards = _shards(request, settings)
     with _see(request, shards, readers, settings, clock) as seen:

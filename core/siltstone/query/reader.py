@@ -155,7 +155,7 @@ class SnapshotReader:
                     raise SnapshotDamaged(
                         f"The pointer of {collection} names {version}, which has no manifest.", remedy="Roll back."
                     ) from error
-                gone, followed.etag = version, None
+                gone = version
                 continue
             # Only what is open counts as seen: a fetch that failed is tried again.
             before, followed.version, followed.etag, followed.stale = followed.version, version, pin.etag, None

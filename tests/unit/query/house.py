@@ -35,6 +35,7 @@ from siltstone.compaction.upload import upload
 from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.shards import physical
 from siltstone.deltas.writer import WrittenDelta, write_delta
+from siltstone.query.aliases import AliasReader
 from siltstone.query.index import OpenIndex
 from siltstone.query.index_chroma import open_index
 from siltstone.query.index_memory import open_memory_index
@@ -189,7 +190,7 @@ class House:
     ) -> Readers:
         snapshots = SnapshotReader(self.snapshots, self.clock, self.scratch, self.engine.index, keep_bytes=keep_bytes)
         pending = PendingReader(self.deltas, snapshots, book or self.book, self.scratch, max_bytes=max_pending_bytes)
-        return Readers(snapshots, pending)
+        return Readers(snapshots, pending, AliasReader(self.snapshots, book or self.book, self.clock))
 
     # Writing --------------------------------------------------------------------------------------
     def write(self, rows: DeltaRows, collection: str = "texts", **more: Any) -> WrittenDelta:

@@ -127,7 +127,7 @@ def test_more_results_than_rows_are_all_rows(large: House) -> None:
 @pytest.mark.parametrize("kind", ["deletes", "upserts"])
 @pytest.mark.parametrize("where", [None, {"other": True}, {"n": {"$gte": 0}}])
 def test_hidden_rows_do_not_shorten_an_answer(
-    large: House, kind: str, where: dict[str, Any] | None, tmp_path: Path
+    large: House, kind: str, where: dict[str, Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The nearest 100 are hidden by pending operations, and ten others are asked for."""
     asked = vector(5)
@@ -142,8 +142,17 @@ def test_hidden_rows_do_not_shorten_an_answer(
             house.write(DeltaRows.upserts(near, np.tile(np.asarray(far, np.float32), (100, 1))))
         with house.readers.pending.strong("texts", house.settings, house.clock) as sight:
             view = View(reading.index, sight.overlay, "cosine", DIMENSION)
+            counting = Counting(monkeypatch)
             found = view.search(np.asarray(asked, np.float32), 10, normalize(where), None, embeddings=False)
         house.close()
+    assert (
+        counting.calls
+        == {
+            "None": ["search", "known", "rank", "rank", "get"],  # 10, 40, 110
+            "other": ["select", "search", "known", "rank", "rank", "get"],
+            "n": ["select", "get"],
+        }[str(next(iter(where)) if where else None)]
+    )
     left = {
         row: kept
         for row, kept in large.oracle["texts"].items()

@@ -54,8 +54,8 @@ types: $(TOOLS) ## pyright, strict
 imports: $(TOOLS) ## import-linter: who may know whom
 	@$(VENV)/bin/lint-imports
 
-unit: $(TOOLS) $(VALIDATORS) ## tests that need no emulated AWS
-	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup -m "not e2e and not faults"
+unit: setup $(VALIDATORS) ## tests that need no emulated AWS
+	@$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not e2e and not faults"
 
 e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
 	@$(RUN) -m pytest -m e2e

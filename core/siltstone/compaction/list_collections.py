@@ -10,6 +10,7 @@ from siltstone.compaction.messages import DueCollection, ListCollectionsInput, L
 from siltstone.deltas.listing import PendingDelta, list_all_pending
 from siltstone.deltas.shards import physical
 from siltstone.errors import InvalidInput, UnknownCollection
+from siltstone.keys import split_shard
 from siltstone.settings import CollectionBook, CollectionSettings, DueSettings
 from siltstone.stores import Stores
 
@@ -91,6 +92,8 @@ def _expand(names: list[str] | None, book: CollectionBook) -> tuple[list[str] | 
         settings = _resolve(book, name)
         if settings is None:
             unknown.append(name)
+        elif split_shard(name)[1] is not None:
+            known.append(name)  # a shard by its own name: a backlog goes on with exactly what was left
         else:
             known += physical(name, settings)
     return known, unknown

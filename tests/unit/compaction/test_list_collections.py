@@ -115,6 +115,11 @@ def test_the_oldest_come_first_at_most_a_hundred_and_the_rest_in_the_next_execut
     assert rest.due[0].oldest_age_seconds < first.due[-1].oldest_age_seconds
 
 
+def test_a_shard_that_is_asked_for_by_its_own_name_is_that_shard_alone() -> None:
+    house = House(shards=2, names=("texts",))
+    assert reasons(house, collections=["texts.s01"], force=True) == {"texts.s01": "asked"}
+
+
 def test_the_shards_of_a_collection_are_collections_of_their_own() -> None:
     house = House(shards=2, names=("texts",))
     house.write(upserts([f"id{place}" for place in range(20)]))

@@ -61,6 +61,22 @@ class ReadOnly:
         return getattr(self._store, name)
 
 
+class Objects(MemoryObjects):
+    """With what an administrator, or a lifecycle, does to a bucket's history."""
+
+    def forget(self, key: str) -> None:
+        """Delete every object version."""
+        self._history[key].clear()
+
+    def expire(self, key: str) -> None:
+        """Delete all but the newest entry."""
+        del self._history[key][:-1]
+
+    def remove_marker(self, key: str) -> None:
+        """Undo a deletion."""
+        self.restore(key, next(each.version_id for each in self.list_versions(key) if not each.is_delete_marker))
+
+
 class House:
     def __init__(
         self,
@@ -73,7 +89,7 @@ class House:
         legacy: bool = False,
     ) -> None:
         self.clock = ManualClock()
-        self.deltas, self.snapshots = MemoryObjects(self.clock), MemoryObjects(self.clock)
+        self.deltas, self.snapshots = Objects(self.clock), Objects(self.clock)
         self.leases = MemoryLeases()
         settings = CollectionSettings(
             dimension=DIMENSION, space=space, retention=retention or RetentionSettings(), input_format="plain-v1"

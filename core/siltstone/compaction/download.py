@@ -21,7 +21,7 @@ from siltstone.compaction.manifests import read_manifest
 from siltstone.compaction.messages import DownloadOutput, Run, RunInput
 from siltstone.compaction.parts import LastOperations, PartWriter
 from siltstone.compaction.pointer import read_pointer
-from siltstone.compaction.selection import identity, is_poison, select, without_second_lives
+from siltstone.compaction.selection import identity, is_poison, select, suspect_name, without_second_lives
 from siltstone.compaction.staging import write_document
 from siltstone.deltas.codec import DeltaHeader, read_header
 from siltstone.deltas.listing import PendingDelta, list_pending
@@ -53,16 +53,12 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
     settled = listed.settled(stores.settings.settle_seconds)
     candidates = without_second_lives(stores.deltas, [delta for delta in settled if identity(delta) not in applied])
     work = _Work(run, settings, stores, clock)
-    if candidates and is_poison(lease):
-        # It alone, and nothing after it: the next run starts with a clean count. That this run takes none is noted
-        # first, so that a retry of this state does not take the next delta for the poison.
-        taken: list[PendingDelta] = []
-        lock.renew(run, stores, clock, taking=0)
-        if lease.taking != 0:
-            work.quarantine(candidates[0], f"{lease.failures} runs failed on it alone", None)
+    if candidates and is_poison(candidates[0], lease):
+        work.quarantine(candidates[0], f"{lease.failures} runs failed on it alone", None)
+        taken: list[PendingDelta] = []  # nothing after it: the next run starts with a clean count
     else:
         taken = select(candidates, lease, settings.limits)
-        _note_taking(run, stores, clock, len(taken))
+        _note_taking(run, stores, clock, [identity(delta) for delta in taken])
     prefix = keys.staging(run.collection, run.run_id, "Download", str(ULID()))
     scratch = Scratch(workspace)
     scratch.sweep()
@@ -81,7 +77,7 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
         quarantined=work.quarantined,
         more=more,
     )
-    _note_taking(run, stores, clock, len(deltas))
+    _note_taking(run, stores, clock, deltas)
     return DownloadOutput(
         plan=write_document(stores.snapshots, f"{prefix}plan.json", plan),
         base_version=pin.version,
@@ -93,9 +89,10 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
     )
 
 
-def _note_taking(run: Run, stores: Stores, clock: Clock, deltas: int) -> None:
-    """What a failure is blamed on. Zero is left out: it is the mark of a run that moved poison."""
-    lock.renew(run, stores, clock, taking=deltas or None)
+def _note_taking(run: Run, stores: Stores, clock: Clock, deltas: Sequence[AppliedDelta]) -> None:
+    """What a failure from here on is blamed on."""
+    alone = suspect_name(deltas[0]) if len(deltas) == 1 else None
+    lock.renew(run, stores, clock, taking=len(deltas), alone=alone)
 
 
 def _applied(stores: Stores, collection: str, pin: Pin, settings: CollectionSettings) -> set[AppliedDelta]:

@@ -45,16 +45,27 @@ def acquire(collection: str, execution: str, index: int, stores: Stores, clock: 
     )
 
 
-def renew(run: Run, stores: Stores, clock: Clock, taking: int | None = None) -> Lease:
-    """Move the expiry: the first thing in every state. ``taking``: how many deltas this run took. Raises `LockLost`."""
+def renew(run: Run, stores: Stores, clock: Clock, taking: int | None = None, alone: str | None = None) -> Lease:
+    """Move the expiry: the first thing in every state. Raises `LockLost`.
+
+    ``taking``: how many deltas this run took; ``alone``: which, if it was a single one.
+    """
     return stores.leases.renew(
-        lock_id(run.collection), run.owner, run.token, now=clock.now(), seconds=LEASE_SECONDS, taking=taking
+        lock_id(run.collection),
+        run.owner,
+        run.token,
+        now=clock.now(),
+        seconds=LEASE_SECONDS,
+        taking=taking,
+        alone=alone,
     )
 
 
-def release(run: Run, stores: Stores, *, take: int | None, failures: int) -> bool:
+def release(run: Run, stores: Stores, *, take: int | None, failures: int, suspect: str | None = None) -> bool:
     """Free the lock and leave what the next run must know. ``False``: it had passed to another owner."""
-    return stores.leases.release(lock_id(run.collection), run.owner, run.token, take=take, failures=failures)
+    return stores.leases.release(
+        lock_id(run.collection), run.owner, run.token, take=take, failures=failures, suspect=suspect
+    )
 
 
 def token_floor(snapshots: ObjectStore, collection: str) -> int:

@@ -7,6 +7,8 @@ that does not answer, a race, wrong settings, a damaged base, a broken deploymen
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from siltstone import errors
 from siltstone.clock import Clock
 from siltstone.compaction import lock
@@ -65,26 +67,34 @@ def release_lock(request: ReleaseLockInput, stores: Stores, clock: Clock) -> Rel
         if lease.owner is None:
             released = True  # by this run, whose reply was lost: tokens are never used twice
         else:
-            take, failures = next_run(lease, request.failure)
-            released = lock.release(run, stores, take=take, failures=failures)
+            lesson = next_run(lease, request.failure)
+            released = lock.release(run, stores, take=lesson.take, failures=lesson.failures, suspect=lesson.suspect)
     return ReleaseLockOutput(collection=run.collection, released=released)
 
 
-def next_run(lease: Lease, failure: StateError | None) -> tuple[int | None, int]:
-    """``take`` and ``failures`` for the next run, from this one's lease and how it ended."""
+class Lesson(NamedTuple):
+    """What the next run must know: see `siltstone.stores.leases.Lease`."""
+
+    take: int | None = None
+    failures: int = 0
+    suspect: str | None = None
+
+
+def next_run(lease: Lease, failure: StateError | None) -> Lesson:
+    """What this run's lease and its end teach the next one."""
     if failure is None:
-        return None, 0
-    if lease.taking == 0:
-        return lease.take, 0  # this run moved the poison: what failed it later must not convict the delta behind it
+        return Lesson()
+    known = Lesson(lease.take, lease.failures, lease.suspect)
     if failure.state not in _STATES or not lease.taking or _is_any(failure.error, _NOT_THE_DELTAS):
-        return lease.take, lease.failures
+        return known
     if failure.error in _NOT_THE_DELTAS_BY_NAME:
-        return lease.take, lease.failures
+        return known
     if lease.taking > 1:
-        return lease.taking // 2, 0
+        return Lesson(take=lease.taking // 2)
     if _is_any(failure.error, _TOO_MUCH_AT_ONCE):
-        return 1, lease.failures
-    return 1, lease.failures + 1
+        return known._replace(take=1)
+    before = lease.failures if lease.suspect == lease.alone else 0  # of this delta, not of one that came before it
+    return Lesson(1, before + 1, lease.alone)
 
 
 def _is_any(name: str, families: tuple[type[errors.SiltstoneError], ...]) -> bool:

@@ -42,7 +42,7 @@ def rollback(
         with suppress(StoreUnavailable):  # what happened has happened; the lease expires
             lease = stores.leases.read(lock.lock_id(collection))
             if lease is not None:  # a rollback says nothing about what the next compaction should take
-                lock.release(run, stores, take=lease.take, failures=lease.failures)
+                lock.release(run, stores, take=lease.take, failures=lease.failures, suspect=lease.suspect)
 
 
 def _under_lock(run: Run, to: str, stores: Stores, clock: Clock) -> PromotePointerOutput:

@@ -46,6 +46,15 @@ def select(deltas: list[PendingDelta], lease: Lease, limits: RunLimits) -> list[
     return taken
 
 
-def is_poison(lease: Lease) -> bool:
-    """Whether the first delta failed alone so often that it must be looked at by a person."""
-    return lease.take == 1 and lease.failures >= POISON_FAILURES
+def is_poison(delta: PendingDelta, lease: Lease) -> bool:
+    """Whether this delta failed alone so often that it must be looked at by a person.
+
+    The failures are counted of one delta, by its identity: however the run ends that moves it aside (a retry after a
+    lost reply, a crash, an execution stopped by hand), they convict none that comes after it.
+    """
+    return lease.suspect == suspect_name(identity(delta)) and lease.failures >= POISON_FAILURES
+
+
+def suspect_name(delta: AppliedDelta) -> str:
+    """The delta as a lease names it."""
+    return f"{delta.key} {delta.etag}"

@@ -15,7 +15,8 @@ class Lease:
 
     ``expires``, ``acquired_at``, ``heartbeat``: epoch seconds. ``owner`` is ``None`` when free.
     ``take``: how many deltas the next run may take (``None``: no limit); halved after a failure that is not I/O.
-    ``taking``: how many the present run took. ``failures``: how often a single delta failed alone.
+    ``taking``: how many the present run took; ``alone``: which one, if it was a single one. ``failures``: how many runs
+    failed on a single delta alone; ``suspect``: which one that was. (A name of the delta's identity, for comparing.)
     """
 
     lock_id: str
@@ -26,7 +27,9 @@ class Lease:
     heartbeat: float = 0.0
     take: int | None = None
     taking: int | None = None
+    alone: str | None = None
     failures: int = 0
+    suspect: str | None = None
 
 
 class LeaseStore(Protocol):
@@ -45,12 +48,25 @@ class LeaseStore(Protocol):
         ...
 
     def renew(
-        self, lock_id: str, owner: str, token: int, *, now: float, seconds: float, taking: int | None = None
+        self,
+        lock_id: str,
+        owner: str,
+        token: int,
+        *,
+        now: float,
+        seconds: float,
+        taking: int | None = None,
+        alone: str | None = None,
     ) -> Lease:
-        """Move the expiry if owner and token are mine, even after it passed (nobody took it). Raises `LockLost`."""
+        """Move the expiry if owner and token are mine, even after it passed (nobody took it). Raises `LockLost`.
+
+        ``alone`` is stored with ``taking``; without ``taking`` both stay.
+        """
         ...
 
-    def release(self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int) -> bool:
+    def release(
+        self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int, suspect: str | None = None
+    ) -> bool:
         """Free the lock if owner and token are mine and store what the next run must know. ``False``: not mine."""
         ...
 
@@ -58,7 +74,7 @@ class LeaseStore(Protocol):
 def claim(found: Lease | None, lock_id: str, owner: str, *, now: float, seconds: float, floor: int) -> Lease:
     """The item that `LeaseStore.acquire` writes over ``found``: the one rule that every lease store follows.
 
-    Raises `LockBusy`. What the run before left for the next one (``take``, ``failures``) is carried over.
+    Raises `LockBusy`. What the run before left for the next one is carried over.
     """
     if found is None:
         found = Lease(lock_id, token=0)
@@ -78,4 +94,5 @@ def claim(found: Lease | None, lock_id: str, owner: str, *, now: float, seconds:
         heartbeat=now,
         take=found.take,
         failures=found.failures,
+        suspect=found.suspect,
     )

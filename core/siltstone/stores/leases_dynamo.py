@@ -22,6 +22,7 @@ name after its lease was taken over), a token can't.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -61,13 +62,22 @@ class DynamoLeases:
         raise StoreUnavailable(f"{lock_id} changed {_RACES} times while it was read.", remedy="Try again.")
 
     def renew(
-        self, lock_id: str, owner: str, token: int, *, now: float, seconds: float, taking: int | None = None
+        self,
+        lock_id: str,
+        owner: str,
+        token: int,
+        *,
+        now: float,
+        seconds: float,
+        taking: int | None = None,
+        alone: str | None = None,
     ) -> Lease:
         values = {":expires": _number(now + seconds), ":heartbeat": _number(now)}
         update = "SET expires = :expires, heartbeat = :heartbeat"
         if taking is not None:
             values[":taking"] = _number(taking)
             update += ", taking = :taking"
+            update += _set_or_remove(values, {"alone": None if alone is None else {"S": alone}})
         reply = self._update(lock_id, owner, token, update=update, values=values)
         if reply is None:
             raise LockLost(
@@ -76,14 +86,21 @@ class DynamoLeases:
             )
         return _lease(reply["Attributes"])
 
-    def release(self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int) -> bool:
+    def release(
+        self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int, suspect: str | None = None
+    ) -> bool:
         values = {":zero": _number(0), ":failures": _number(failures)}
         update = "SET expires = :zero, failures = :failures"
-        if take is not None:
-            values[":take"] = _number(take)
-            update += ", #take = :take REMOVE #owner, taking"
-        else:
-            update += " REMOVE #owner, taking, #take"
+        update += _set_or_remove(
+            values,
+            {
+                "#take": None if take is None else _number(take),
+                "suspect": None if suspect is None else {"S": suspect},
+                "#owner": None,
+                "taking": None,
+                "alone": None,
+            },
+        )
         return self._update(lock_id, owner, token, update=update, values=values, names={"#take": "take"}) is not None
 
     def _read(self, lock_id: str) -> _Item | None:
@@ -141,6 +158,15 @@ def _still(item: _Item | None) -> dict[str, Any]:
     }
 
 
+def _set_or_remove(values: _Item, fields: Mapping[str, dict[str, str] | None]) -> str:
+    """The rest of an update expression that began with SET; what has no value is removed. Adds to ``values``."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    values |= {f":{name.lstrip('#')}": value for name, value in given.items()}
+    sets = "".join(f", {name} = :{name.lstrip('#')}" for name in given)
+    removed = ", ".join(name for name in fields if name not in given)
+    return sets + (f" REMOVE {removed}" if removed else "")
+
+
 def _number(value: float) -> dict[str, str]:
     return {"N": repr(value)}
 
@@ -160,6 +186,10 @@ def _item(lease: Lease) -> _Item:
         item["take"] = _number(lease.take)
     if lease.taking is not None:
         item["taking"] = _number(lease.taking)
+    if lease.alone is not None:
+        item["alone"] = {"S": lease.alone}
+    if lease.suspect is not None:
+        item["suspect"] = {"S": lease.suspect}
     return item
 
 
@@ -170,14 +200,19 @@ def _lease(item: _Item) -> Lease:
     def optional(name: str) -> int | None:
         return int(item[name]["N"]) if name in item else None
 
+    def text(name: str) -> str | None:
+        return item[name]["S"] if name in item else None
+
     return Lease(
         lock_id=item["lock_id"]["S"],
         token=int(item["token"]["N"]),
-        owner=item["owner"]["S"] if "owner" in item else None,
+        owner=text("owner"),
         expires=number("expires"),
         acquired_at=number("acquired_at"),
         heartbeat=number("heartbeat"),
         take=optional("take"),
         taking=optional("taking"),
+        alone=text("alone"),
         failures=int(number("failures")),
+        suspect=text("suspect"),
     )

@@ -27,20 +27,33 @@ class MemoryLeases:
             return lease
 
     def renew(
-        self, lock_id: str, owner: str, token: int, *, now: float, seconds: float, taking: int | None = None
+        self,
+        lock_id: str,
+        owner: str,
+        token: int,
+        *,
+        now: float,
+        seconds: float,
+        taking: int | None = None,
+        alone: str | None = None,
     ) -> Lease:
         with self._lock:
             found = self._items.get(lock_id)
             if found is None or (found.owner, found.token) != (owner, token):
                 raise LockLost(f"{lock_id} is no longer held by {owner} with token {token}.")
-            taking = found.taking if taking is None else taking
-            self._items[lock_id] = lease = replace(found, expires=now + seconds, heartbeat=now, taking=taking)
+            lease = replace(found, expires=now + seconds, heartbeat=now)
+            if taking is not None:
+                lease = replace(lease, taking=taking, alone=alone)
+            self._items[lock_id] = lease
             return lease
 
-    def release(self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int) -> bool:
+    def release(
+        self, lock_id: str, owner: str, token: int, *, take: int | None, failures: int, suspect: str | None = None
+    ) -> bool:
         with self._lock:
             found = self._items.get(lock_id)
             if found is None or (found.owner, found.token) != (owner, token):
                 return False
-            self._items[lock_id] = replace(found, owner=None, expires=0.0, take=take, taking=None, failures=failures)
+            free = replace(found, owner=None, expires=0.0, taking=None, alone=None)
+            self._items[lock_id] = replace(free, take=take, failures=failures, suspect=suspect)
             return True

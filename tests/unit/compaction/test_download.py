@@ -347,9 +347,12 @@ def test_deltas_of_many_windows_are_all_read(house: Runs, monkeypatch: pytest.Mo
     assert (output.deltas, len(house.content(plan))) == (10, 10)
 
 
-def with_lease(house: Runs, *, take: int | None, failures: int) -> None:
+def with_lease(house: Runs, *, take: int | None, failures: int, suspect: str | None = None) -> None:
     run = house.acquire("before")
-    lock.release(run, house.stores, take=take, failures=failures)
+    key = "" if suspect is None else keys.delta("texts", suspect)
+    found = house.deltas.head(key)
+    name = None if found is None else f"{key} {found.etag}"
+    lock.release(run, house.stores, take=take, failures=failures, suspect=name)
 
 
 def test_a_run_takes_what_the_lease_allows_and_says_how_many_it_took(house: Runs) -> None:
@@ -369,7 +372,7 @@ def test_a_run_takes_what_the_lease_allows_and_says_how_many_it_took(house: Runs
 def test_a_delta_that_failed_three_times_alone_is_poison(failures: int, poisoned: bool, house: Runs) -> None:
     house.write(upserts(["a"]), delta_id="d1")
     house.write(upserts(["b"]), delta_id="d2")
-    with_lease(house, take=1, failures=failures)
+    with_lease(house, take=1, failures=failures, suspect="d1")
     output, plan = house.download()
     assert output.more is True
     if poisoned:
@@ -379,17 +382,37 @@ def test_a_delta_that_failed_three_times_alone_is_poison(failures: int, poisoned
         assert (plan.quarantined, names(plan.deltas)) == ([], ["d1"])
 
 
-def test_a_retry_of_the_run_that_moved_the_poison_does_not_blame_the_next_delta(house: Runs) -> None:
+def test_a_retry_of_the_state_that_moved_the_poison_convicts_no_second_delta(house: Runs) -> None:
+    """Its reply was lost; the lease still tells of three failures, but of the delta that is gone."""
     house.write(upserts(["a"]), delta_id="d1")
     house.write(upserts(["b"]), delta_id="d2")
-    with_lease(house, take=1, failures=3)
+    with_lease(house, take=1, failures=3, suspect="d1")
     house.settle()
     run = house.acquire()
-    for _ in range(2):
-        output = download(RunInput(run=run), house.stores, house.clock, workspace=house.workspace)
-        assert (output.deltas, output.more) == (0, True)
+    outputs = [download(RunInput(run=run), house.stores, house.clock, workspace=house.workspace) for _ in range(2)]
+    assert [(output.quarantined, output.deltas) for output in outputs] == [(1, 0), (0, 1)]
     assert [note.delta_id for note in list_quarantined(house.deltas)] == ["d1"]
-    assert [key.split("/")[2] for key in house.keys("deltas/")] == ["d2"]
+
+
+def test_nor_does_the_next_run_after_an_execution_that_was_stopped_before_it_released(house: Runs) -> None:
+    house.write(upserts(["a"]), delta_id="d1")
+    house.write(upserts(["b"]), delta_id="d2")
+    with_lease(house, take=1, failures=3, suspect="d1")
+    house.settle()
+    stopped = house.acquire("stopped")
+    download(RunInput(run=stopped), house.stores, house.clock, workspace=house.workspace)
+    house.clock.advance(lock.LEASE_SECONDS + 1)
+    output, plan = house.download("run-2")
+    assert (output.quarantined, names(plan.deltas)) == (0, ["d2"])
+
+
+def test_failures_of_a_delta_that_is_gone_convict_no_other(house: Runs) -> None:
+    house.write(upserts(["a"]), delta_id="d1")
+    with_lease(house, take=1, failures=3, suspect="d1")
+    house.deltas.delete(keys.delta("texts", "d1"))
+    house.write(upserts(["b"]), delta_id="d2")
+    output, plan = house.download()
+    assert (output.quarantined, names(plan.deltas)) == (0, ["d2"])
 
 
 def test_a_run_counts_how_many_it_took_without_the_quarantined(house: Runs) -> None:
@@ -399,7 +422,7 @@ def test_a_run_counts_how_many_it_took_without_the_quarantined(house: Runs) -> N
     download(RunInput(run=house.acquire()), house.stores, house.clock, workspace=house.workspace)
     lease = house.leases.read(lock.lock_id("texts"))
     assert lease is not None
-    assert lease.taking == 1
+    assert (lease.taking, (lease.alone or "").split("/")[2]) == (1, "d1")
 
 
 def test_the_older_layouts_take_their_place_in_the_order(tmp_path: Path) -> None:

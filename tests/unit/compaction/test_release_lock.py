@@ -28,9 +28,9 @@ def item(house: House) -> Lease:
     return lease
 
 
-def run_taking(house: House, execution: str, taking: int) -> Run:
+def run_taking(house: House, execution: str, taking: int, delta: str = "d1") -> Run:
     run = house.acquire(execution)
-    lock.renew(run, house.stores, house.clock, taking=taking)
+    lock.renew(run, house.stores, house.clock, taking=taking, alone=delta if taking == 1 else None)
     return run
 
 
@@ -154,9 +154,17 @@ def test_a_run_that_took_nothing_blames_nothing(house: House) -> None:
     assert (item(house).take, item(house).failures) == (None, 0)
 
 
-def test_a_run_that_moved_poison_and_then_failed_does_not_convict_the_delta_behind_it(house: House) -> None:
-    for execution in ("a", "b", "c"):
-        ended(house, run_taking(house, execution, 1), "Merge", "Runtime.ExitError")
-    assert (item(house).take, item(house).failures) == (1, 3)
-    ended(house, run_taking(house, "d", 0), "Retire", "StoreUnavailable")
-    assert (item(house).take, item(house).failures) == (1, 0)
+def test_failures_are_counted_of_one_delta_and_never_of_the_one_behind_it(house: House) -> None:
+    for execution in ("a", "b"):
+        ended(house, run_taking(house, execution, 1, "d1"), "Merge", "Runtime.ExitError")
+    assert (item(house).failures, item(house).suspect) == (2, "d1")
+    ended(house, run_taking(house, "c", 1, "d2"), "Merge", "Runtime.ExitError")
+    assert (item(house).take, item(house).failures, item(house).suspect) == (1, 1, "d2")
+
+
+def test_a_failure_that_blames_none_keeps_what_is_known_of_the_suspect(house: House) -> None:
+    ended(house, run_taking(house, "a", 1, "d1"), "Merge", "CheckFailed")
+    ended(house, run_taking(house, "b", 1, "d2"), "Merge", "StoreUnavailable")
+    assert (item(house).take, item(house).failures, item(house).suspect) == (1, 1, "d1")
+    ended(house, run_taking(house, "c", 1, "d1"), "Merge", "CheckFailed")
+    assert item(house).failures == 2

@@ -70,6 +70,30 @@ def test_a_released_lock_keeps_its_token_and_what_the_next_run_must_know(leases:
     assert (reset.take, reset.failures) == (None, 0)
 
 
+def test_which_delta_a_run_took_alone_is_forgotten_with_it_and_the_suspect_is_not(leases: LeaseStore) -> None:
+    acquire(leases, "a")
+    assert leases.renew(LOCK, "a", 1, now=NOW, seconds=1200, taking=1, alone="d1").alone == "d1"
+    assert leases.renew(LOCK, "a", 1, now=NOW, seconds=1200).alone == "d1"
+    assert leases.renew(LOCK, "a", 1, now=NOW, seconds=1200, taking=2).alone is None
+    leases.renew(LOCK, "a", 1, now=NOW, seconds=1200, taking=1, alone="d2")
+    assert leases.release(LOCK, "a", 1, take=1, failures=1, suspect="d2")
+    lease = acquire(leases, "b", NOW + 1)
+    assert (lease.alone, lease.taking, lease.suspect, lease.failures) == (None, None, "d2", 1)
+    assert leases.release(LOCK, "b", 2, take=None, failures=0)
+    free = leases.read(LOCK)
+    assert free is not None
+    assert free.suspect is None
+
+
+def test_an_expired_run_leaves_its_suspect_to_the_next(leases: LeaseStore) -> None:
+    acquire(leases, "a")
+    leases.release(LOCK, "a", 1, take=1, failures=2, suspect="d1")
+    acquire(leases, "b")
+    leases.renew(LOCK, "b", 2, now=NOW, seconds=1200, taking=1, alone="d1")
+    lease = acquire(leases, "c", NOW + 1201)
+    assert (lease.suspect, lease.failures, lease.alone) == ("d1", 2, None)
+
+
 def test_renewing_moves_the_expiry_and_keeps_what_the_run_takes(leases: LeaseStore) -> None:
     acquire(leases, "a")
     taken = leases.renew(LOCK, "a", 1, now=NOW + 10, seconds=1200, taking=5)

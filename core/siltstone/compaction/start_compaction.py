@@ -24,7 +24,7 @@ class Hint(BaseModel):
 
 
 def start_compaction(messages: Mapping[str, str], machine: Machine) -> list[str]:
-    """Start the compaction machine if any of ``messages`` (body by message id) is a hint; the ids of those that are not.
+    """Start the compaction machine if any of ``messages`` (body by message id) is a hint; ids of those that are not.
 
     Raises `StoreUnavailable` if the machine can't be started: all messages stay in the queue.
     """

@@ -36,7 +36,7 @@ class Machine(cdk.Stack):
                 "BUCKET": storage.bucket.bucket_name,
                 "TABLE": storage.table.table_name,
                 "SECRET": secret.secret_arn,
-                "SCRATCH_DIR": "/tmp/siltstone",  # noqa: S108
+                "SCRATCH_DIR": "/tmp/siltstone",
                 "NOTE": note,
             },
         )

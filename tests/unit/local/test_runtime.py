@@ -37,9 +37,7 @@ def run_bootstrap(runtime: FunctionRuntime, folder: Path, program: str) -> subpr
         "_HANDLER": "functions.merge.handler",
         "AWS_LAMBDA_FUNCTION_NAME": "dev-merge",
     }
-    return subprocess.run(  # noqa: S603 - the bootstrap is the code under test
-        [str(bootstrap)], env=environment, capture_output=True, text=True, check=True
-    )
+    return subprocess.run([str(bootstrap)], env=environment, capture_output=True, text=True, check=True)
 
 
 def test_the_bootstrap_becomes_the_runtime_client_for_the_handler(project, tmp_path):

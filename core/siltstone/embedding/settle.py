@@ -101,10 +101,10 @@ def _settled(item: SourceItem, rows: SourceRows, collection: str, batch_id: str)
     # Not under our claim. What is recorded as being there with this very content is right, whoever wrote it last.
     news = {key: found for key, found in rows.embedded.items() if state.settled.get(key) != found or key in state.stray}
     if item.deleted_at is None and item.revision == rows.revision:
-        # The present content after all: another has it in flight, is in doubt about it, or does not know of it.
+        # The present content after all. Another has it in flight, or is in doubt about it: he will say. If nobody knows
+        # of it, it may have been deleted right behind our delta and loaded again: then it is not there.
         news = {key: found for key, found in news.items() if key not in state.pending and key not in state.stray}
         refused = {key: found for key, found in state.refused.items() if key not in news}
-        new = state.model_copy(update={"settled": {**state.settled, **news}, "refused": refused})
-    else:
-        new = strayed(state, frozenset(news))
+        state = state.model_copy(update={"refused": refused})
+    new = strayed(state, frozenset(news))
     return with_state(item, collection, new) if news else None

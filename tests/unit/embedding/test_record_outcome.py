@@ -169,6 +169,21 @@ class TestSources:
         house.record(sent.batch_id)
         assert house.documents() == {}
 
+    def test_a_source_deleted_right_behind_its_delta_and_loaded_again_is_embedded_again(self, house: House) -> None:
+        """The delete came after the delta, so the same content is wanted and not there."""
+        load(house, text("a"))
+        sent = house.sent()
+        house.create(sent.batch_id)
+        house.clock.advance(1)
+        delete_sources([A], house.stores, house.clock)
+        house.clock.advance(1)
+        load(house, text("a"))
+        house.record(sent.batch_id)
+        assert house.state(A).status == "NONE"
+        house.run("plan-2")
+        assert house.documents() == {"a": "hello"}
+        assert house.state(A).status == "SUCCESS"
+
     def test_an_old_content_that_overtakes_a_new_one_is_embedded_again(self, house: House) -> None:
         load(house, text("a", "old"))
         sent = house.sent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,7 @@ def pointer_history(house: House, collection: str) -> list[str]:
     client, bucket, key = house.deployment.client("s3"), house.stores.snapshots.bucket, keys.pointer(collection)
     reply = client.list_object_versions(Bucket=bucket, Prefix=key)
     assert not reply.get("DeleteMarkers"), "the pointer was deleted"
-    bodies = [
-        client.get_object(Bucket=bucket, Key=key, VersionId=found["VersionId"])["Body"].read().decode()
-        for found in reply.get("Versions", [])
-    ]
+    bodies = [_body(client, bucket, key, found["VersionId"]).decode() for found in reply.get("Versions", [])]
     versions = [body.removeprefix(keys.versions(collection)).removesuffix("/") for body in bodies]
     return versions[::-1]  # the newest comes first
 
@@ -107,11 +105,16 @@ def all_manifests(house: House, collection: str) -> dict[str, Manifest]:
     pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=keys.versions(collection))
     for each in [each for page in pages for each in page.get("Versions", [])]:
         if each["Key"].endswith(f"/{keys.MANIFEST_FILE}"):
-            body = client.get_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])["Body"].read()
-            manifest = Manifest.model_validate_json(body)
+            manifest = Manifest.model_validate_json(_body(client, bucket, each["Key"], each["VersionId"]))
             assert manifest.version not in found, f"{manifest.version} has two manifests"
             found[manifest.version] = manifest
     return found
+
+
+@lru_cache(maxsize=10_000)
+def _body(client: Any, bucket: str, key: str, version_id: str) -> bytes:
+    """One version of an object: it never changes."""
+    return client.get_object(Bucket=bucket, Key=key, VersionId=version_id)["Body"].read()
 
 
 def download(stores: Stores, manifest: Manifest, folder: Path) -> None:

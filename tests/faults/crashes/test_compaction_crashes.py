@@ -20,9 +20,7 @@ pytestmark = pytest.mark.faults
 HELD = [Boundary("acquire_lock", "put lock", 1, "after"), Boundary("release_lock", "update lock", 1, "before")]
 REPRESENTATIVE = {
     Boundary("download", "put quarantined reason", 1, "after"),
-    Boundary("download", "put staged plan.json", 1, "after"),
     Boundary("merge", "put staged file", 3, "before"),
-    Boundary("upload", "put manifest", 1, "before"),
     Boundary("upload", "put manifest", 1, "after"),
     Boundary("promote_pointer", "put pointer", 1, "before"),
     Boundary("promote_pointer", "put pointer", 1, "after"),

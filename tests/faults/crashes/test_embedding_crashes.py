@@ -17,7 +17,6 @@ pytestmark = pytest.mark.faults
 
 REPRESENTATIVE = {
     Boundary("plan_batches", "put source", 4, "after"),
-    Boundary("submit_batch", "POST /batches", 1, "before"),
     Boundary("submit_batch", "POST /batches", 1, "after"),
     Boundary("create_delta", "put delta", 1, "after"),
     Boundary("record_outcome", "put source", 2, "after"),

@@ -72,7 +72,7 @@ def _changed(value: Any, rng: random.Random, raws: list[str]) -> Any:  # noqa: P
         if what < 0.1:
             return value[:place] + value[place + 1 :]
         if what < 0.2:
-            return value + [value[place]] * rng.choice((1, 1, 1_000))
+            return value + [value[place]] * (1_000 if len(repr(value[place])) < 1_000 and rng.random() < 0.3 else 1)
         return [*value[:place], _changed(value[place], rng, raws), *value[place + 1 :]]
     return _hostile(value, rng, raws)
 

@@ -18,7 +18,7 @@ EMULATOR := .venv-ministack/.ready
 VALIDATORS := tests/statemachines/validators/node_modules/.ready
 PIP := pip install -qq --disable-pip-version-check
 
-.PHONY: help setup demo up down test lint format types imports unit e2e faults synth lock clean
+.PHONY: help setup bench model demo up down test lint format types imports unit e2e faults synth lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
 faults: setup ## kill every state before and after everything that it changes (about half an hour)
 	@$(RUN) -m pytest -m faults tests/faults
 	@$(RUN) -m tests.faults.fuzz --seconds 600
+
+bench: setup ## time and memory of the main job; RECEIPTS=... for your own
+	@$(RUN) -m benchmarks.main_job $(if $(RECEIPTS),--receipts "$(RECEIPTS)")
 
 synth: $(TOOLS) ## the CloudFormation template of STAGE, into cdk.out
 	@$(RUN) -m siltstone_local.synth --stage "$(STAGE)"

@@ -1,0 +1,53 @@
+"""Where output goes: results to the standard output, everything else to the error stream."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+
+_LOG_WIDTH = 160  # a pipe or a log file has no width, and 80 columns cut the tables
+
+
+def _console(*, stderr: bool) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else _LOG_WIDTH, highlight=False)
+
+
+output = _console(stderr=False)
+problems = _console(stderr=True)
+
+
+def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """One JSON document on the standard output, indented, in UTF-8."""
+    found = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+
+
+def human_bytes(size: float | None) -> str:
+    """``1.5 GB``; empty for ``None``."""
+    if size is None:
+        return ""
+    for unit in ("B", "KB", "MB"):
+        if size < 1_000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:.1f} GB"
+
+
+def human_age(seconds: float | None) -> str:
+    """``3 h``; empty for ``None``."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def human_count(number: int | None) -> str:
+    """``1,234``; empty for ``None``."""
+    return "" if number is None else f"{number:,}"

@@ -1,0 +1,36 @@
+"""``siltstone``: wires the commands together, and nothing else."""
+
+from __future__ import annotations
+
+import typer
+
+from siltstone_cli import lock, query, rollback, status, verify, versions
+from siltstone_cli.exits import Commands
+from siltstone_cli.options import Local, Stage
+
+app = typer.Typer(
+    name="siltstone",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def siltstone(stage: Stage = None, local: Local = False) -> None:
+    """Look after a Siltstone stage: what waits, what is current, and whether all of it is as promised.
+
+    Say where with --stage NAME or --local, before or after the command.
+
+    Exit codes: 0 done; 1 findings, or it could not be done; 2 a wrong command line or name; 3 not reachable.
+    """
+
+
+app.command(name="status")(status.status)
+app.command(name="versions")(versions.versions)
+app.command(name="verify")(verify.verify)
+app.command(name="query")(query.query)
+app.command(name="rollback")(rollback.rollback)
+app.add_typer(lock.app, name="lock")

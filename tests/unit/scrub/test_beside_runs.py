@@ -1,0 +1,84 @@
+"""A verification that runs beside compactions, retirements and rollbacks takes none of what it sees for damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from siltstone.settings import RetentionSettings
+
+from tests.unit.scrub.house import House, ReadOnly
+from tests.unit.scrub.test_damage import versions
+
+
+class Interrupted(ReadOnly):
+    """Before its n-th request, something happens. All of a house's stores count together."""
+
+    calls = 0
+    nth = 0
+
+    def __init__(self, store: Any, happen: Callable[[], Any]) -> None:
+        super().__init__(store)
+        self._happen = happen
+
+    def __getattr__(self, name: str) -> Any:
+        found = super().__getattr__(name)
+
+        def request(*args: Any, **kwargs: Any) -> Any:
+            Interrupted.calls += 1
+            if Interrupted.calls == Interrupted.nth:
+                self._happen()
+            return found(*args, **kwargs)
+
+        return request
+
+
+def compacted(house: House) -> None:
+    house.compact()
+
+
+def compacted_twice(house: House) -> None:
+    house.compact()
+    house.write("new")
+    house.compact()
+
+
+def rolled_back(house: House) -> None:
+    house.rollback(versions(house)[-2])
+
+
+def quarantined(house: House) -> None:
+    house.deltas.put("deltas/lines/bad/embeddings.parquet", b"no parquet")
+    house.clock.advance(1)
+    house.compact()
+
+
+SCENARIOS = [(compacted, 0), (compacted_twice, 0), (compacted_twice, 86_400), (rolled_back, 0), (quarantined, 0)]
+STEP = 5  # every fifth moment, in each scenario another one
+
+
+@pytest.mark.parametrize("scenario", range(len(SCENARIOS)))
+def test_whatever_happens_at_any_moment_is_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: int
+) -> None:
+    happen, keep = SCENARIOS[scenario]
+    happened = 0
+    for nth in range(1 + scenario % STEP, 10_000, STEP):
+        house = House(
+            tmp_path / str(nth), retention=RetentionSettings(keep_seconds=keep, grace_seconds=0, keep_at_least=1)
+        )
+        for number in range(3):
+            house.write(f"a{number}", "b", seed=number)
+            house.compact()
+        house.write("pending")
+        monkeypatch.setattr("tests.unit.scrub.house.ReadOnly", partial(Interrupted, happen=partial(happen, house)))
+        Interrupted.calls, Interrupted.nth = 0, nth
+        report = house.verify(deep=True)
+        assert [found for found in report.findings if found.severity != "info"] == [], f"before request {nth}"
+        if Interrupted.calls < nth:
+            break
+        happened += 1
+    assert happened > 5

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,18 @@ from tests.unit.scrub.test_damage import versions
 
 
 class Interrupted(ReadOnly):
-    """Before its n-th request, something happens. All of a house's stores count together."""
+    """Something happens before a certain request. All of a house's stores count together, whichever thread asks."""
 
-    calls = 0
-    nth = 0
-
-    def __init__(self, store: Any, happen: Callable[[], Any]) -> None:
+    def __init__(self, store: Any, happen: Callable[[], Any], countdown: Iterator[int]) -> None:
         super().__init__(store)
         self._happen = happen
+        self._countdown = countdown
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
 
         def request(*args: Any, **kwargs: Any) -> Any:
-            Interrupted.calls += 1
-            if Interrupted.calls == Interrupted.nth:
+            if next(self._countdown) == 0:
                 self._happen()
             return found(*args, **kwargs)
 
@@ -57,7 +55,7 @@ def quarantined(house: House) -> None:
 
 
 SCENARIOS = [(compacted, 0), (compacted_twice, 0), (compacted_twice, 86_400), (rolled_back, 0), (quarantined, 0)]
-STEP = 5  # every fifth moment, in each scenario another one
+STEP = 3  # every third moment, in each scenario another one
 
 
 @pytest.mark.parametrize("scenario", range(len(SCENARIOS)))
@@ -65,7 +63,7 @@ def test_whatever_happens_at_any_moment_is_no_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: int
 ) -> None:
     happen, keep = SCENARIOS[scenario]
-    happened = 0
+    tried = 0
     for nth in range(1 + scenario % STEP, 10_000, STEP):
         house = House(
             tmp_path / str(nth), retention=RetentionSettings(keep_seconds=keep, grace_seconds=0, keep_at_least=1)
@@ -74,11 +72,12 @@ def test_whatever_happens_at_any_moment_is_no_finding(
             house.write(f"a{number}", "b", seed=number)
             house.compact()
         house.write("pending")
-        monkeypatch.setattr("tests.unit.scrub.house.ReadOnly", partial(Interrupted, happen=partial(happen, house)))
-        Interrupted.calls, Interrupted.nth = 0, nth
+        countdown = count(nth, -1)
+        interrupted = partial(Interrupted, happen=partial(happen, house), countdown=countdown)
+        monkeypatch.setattr("tests.unit.scrub.house.ReadOnly", interrupted)
         report = house.verify(deep=True)
         assert [found for found in report.findings if found.severity != "info"] == [], f"before request {nth}"
-        if Interrupted.calls < nth:
-            break
-        happened += 1
-    assert happened > 5
+        if next(countdown) > 0:
+            break  # it was over before that
+        tried += 1
+    assert tried > 6

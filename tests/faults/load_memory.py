@@ -1,4 +1,4 @@
-"""The memory of one state in its own process: ``python -m tests.faults.load_memory STATE NUMBER ROWS DIMENSION FOLDER``.
+"""The memory of one state in its own process: ``python -m tests.faults.load_memory STATE NUMBER ROWS DIMENSION DIR``.
 
 The bucket is in the same process, so what lies in it is subtracted. The last line printed: ``own``, the most that the
 state took of this process's memory, and ``reader``, of the process that read the deltas for it, in bytes.

@@ -64,6 +64,9 @@ faults: setup ## kill every state before and after everything that it changes (a
 	@$(RUN) -m pytest -m faults tests/faults
 	@$(RUN) -m tests.faults.fuzz --seconds 600
 
+model: ## the protocol's model, checked exhaustively by spin (Debian: apt-get install spin)
+	@$(PYTHON) docs/model/check.py
+
 bench: setup ## time and memory of the main job; RECEIPTS=... for your own
 	@$(RUN) -m benchmarks.main_job $(if $(RECEIPTS),--receipts "$(RECEIPTS)")
 

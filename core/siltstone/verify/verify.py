@@ -90,7 +90,7 @@ def _settings(inventory: Inventory, book: CollectionBook, findings: Findings) ->
     try:
         settings = book.resolve(inventory.collection)
     except (UnknownCollection, InvalidInput) as error:
-        if not inventory.deltas and not inventory.writes and not inventory.versions.folders:
+        if not (inventory.deltas or inventory.writes or inventory.versions.folders or inventory.aside):
             raise
         findings.warning(
             "collection-unknown",

@@ -350,6 +350,22 @@ def test_a_text_is_embedded_with_the_manifests_model_whatever_the_stage_says(hou
     readers.snapshots.close()
 
 
+def test_what_was_judged_by_the_stage_is_judged_again_once_there_is_a_manifest(tmp_path: Path) -> None:
+    house = House(tmp_path, MEMORY)
+    book = CollectionBook(collections={"texts": CollectionSettings(dimension=64)})
+    readers = house.new_readers(book=book)
+    asked = QueryInput(collection_name="texts", operation="count", consistency="strong")
+    house.upsert("a")
+    house.clock.advance(61)
+    house.upsert("b")
+    with pytest.raises(UnknownCollection):  # neither fits the stage
+        query(asked, readers, book, house.clock, _nobody)
+    house.finish(house.prepare())  # a stage with the right settings merged the first
+    answer = query(asked, readers, book, house.clock, _nobody)
+    assert (answer.count, answer.pending_deltas, answer.unusable_deltas) == (2, 1, 0)
+    house.close()
+
+
 def test_a_provider_that_does_not_answer_is_said_to(house: House) -> None:
     house.provider.fail_next("embed", ProviderUnavailable("HTTP 429"))
     with pytest.raises(ProviderUnavailable):
@@ -376,6 +392,13 @@ def test_shards_are_seen_with_a_version_each(tmp_path: Path) -> None:
         house.ask("count", version=one)
     with pytest.raises(UnknownCollection):
         house.ask("count", collection_name="texts.s07")
+    house.clock.advance(100)
+    two = house.finish(house.prepare("texts.s00"))
+    house.readers_may_refresh()
+    answer = house.ask("count")
+    assert answer.shard_versions == {"texts.s00": two, "texts.s01": one, "texts.s02": None}
+    assert answer.version == one  # the oldest, and so is the age
+    assert answer.version_age_seconds is not None and answer.version_age_seconds >= 100
     house.close()
 
 

@@ -118,13 +118,13 @@ def run(engine: Engine, story: list[Any], question: int, **settings_: Any) -> No
 quiet = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "derandomize": True}
 
 
-@settings(max_examples=10, **quiet)
+@settings(max_examples=8, **quiet)
 @given(story=steps, question=st.integers(0, 9), space=st.sampled_from(["cosine", "l2", "ip"]))
 def test_a_reader_sees_what_a_dictionary_holds(story: list[Any], question: int, space: str) -> None:
     run(CHROMA, story, question, space=space)
 
 
-@settings(max_examples=24, **quiet)
+@settings(max_examples=18, **quiet)
 @given(
     story=steps,
     question=st.integers(0, 9),
@@ -135,7 +135,7 @@ def test_so_does_one_without_chroma(story: list[Any], question: int, space: str,
     run(MEMORY, story, question, space=space, shards=shards)
 
 
-@settings(max_examples=4, **quiet)
+@settings(max_examples=3, **quiet)
 @given(story=steps, question=st.integers(0, 9))
 def test_a_sharded_collection_gives_the_same_answers(story: list[Any], question: int) -> None:
     run(CHROMA, story, question, shards=3)

@@ -106,6 +106,7 @@ def test_a_refresh_that_fails_keeps_serving_and_says_so_until_it_succeeds(house:
     house.snapshots.put(keys.version("texts", second) + "rows.json", body)
     answer = house.ask("count")
     assert (answer.version, answer.count, answer.stale) == (second, 2, None)
+    assert house.ask("count").stale is None  # also while nothing is asked
     assert len(house.folders()) == 1
 
 
@@ -307,13 +308,15 @@ def test_others_go_on_with_the_old_version_while_one_fetches_the_new_one(house: 
     assert house.ask("count").count == 2
 
 
-def test_several_threads_that_want_a_version_fetch_it_once(house: House) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_several_threads_that_want_a_version_fetch_it_once(house: House, named: bool) -> None:
+    version = house.ask("count", readers=house.new_readers()).version if named else None
     counts: list[int | None] = []
     barrier = threading.Barrier(6)
 
     def ask() -> None:
         barrier.wait()
-        counts.append(house.ask("count").count)
+        counts.append(house.ask("count", version=version).count)
 
     house.snapshots.before("read", lambda: time.sleep(0.05))
     house.snapshots.forget()

@@ -65,7 +65,7 @@ def _ours(where: dict[str, Any]) -> set[str]:
 
 
 @settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(where=filters)
 def test_a_pending_row_passes_a_filter_exactly_when_chroma_would_pass_it(

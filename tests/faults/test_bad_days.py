@@ -68,8 +68,9 @@ def world(
 ) -> Iterator[World]:
     # How often the client tries again is its own; only how long it sleeps in between is not worth waiting for.
     monkeypatch.setattr(openai.OpenAI, "_calculate_retry_timeout", lambda *_, **__: 0.001)
-    silent = "timeout" in request.node.name
-    yield World(running, tmp_path / "scratch", patience=1.0 if silent else 30.0)
+    patience = 1.0 if "timeout" in request.node.name else 30.0
+    monkeypatch.setattr("siltstone.stores.provider_openai._UPLOAD_SECONDS", patience)
+    yield World(running, tmp_path / "scratch", patience)
     running.clear_faults()
 
 

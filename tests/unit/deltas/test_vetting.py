@@ -71,6 +71,16 @@ def test_one_that_keeps_the_processor_too_long_is_stopped(tmp_path: Path) -> Non
         hasty.close()
 
 
+def test_the_reader_gives_back_what_a_large_delta_took(vet: Vetting, tmp_path: Path) -> None:
+    rows = DeltaRows.upserts([f"{n}" for n in range(50_000)], np.ones((50_000, 1_024), np.float32))
+    large, small = written(tmp_path, encode(rows, header(rows))), tmp_path / "small.parquet"
+    small.write_bytes(parquet.seeds()[0])
+    assert vet.header(large).count == 50_000
+    pid, peak = pid_of(vet), peak_of(vet)
+    assert vet.header(small).count == 1
+    assert (pid_of(vet), peak_of(vet) < 200 * 2**20 < peak) == (pid, True)
+
+
 def test_a_newer_schema_is_not_quarantined(vet: Vetting, tmp_path: Path) -> None:
     rows = upserts(["a"])
     with pytest.raises(SchemaTooNew):

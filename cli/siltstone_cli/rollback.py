@@ -12,6 +12,7 @@ from siltstone.compaction.version import Version
 from siltstone.errors import InvalidInput, UnknownCollection
 from siltstone.stores import Stores
 
+from siltstone_cli.collections import only
 from siltstone_cli.console import human_bytes, output, print_json, problems
 from siltstone_cli.exits import FAILED, BadUsage
 from siltstone_cli.options import AsJson, Local, Stage
@@ -38,7 +39,7 @@ def rollback(
     if as_json and not yes:
         raise BadUsage("--json asks no question.", remedy="Add --yes.")
     target = find_target(context, stage, local)
-    plan = _plan(collection, to, target.stores)
+    plan = _plan(only(target.stores, collection), to, target.stores)
     if not yes:
         output.print(f"{target.name}: {plan}", soft_wrap=True, markup=False)
         if not typer.confirm("Do it?"):

@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 from rich.text import Text
-from siltstone.deltas.shards import physical
-from siltstone.errors import UnknownCollection
-from siltstone.overview.collections import collection_names
 from siltstone.verify.findings import Report, Severity, VerifyInput
 from siltstone.verify.verify import verify as verify_collection
 
+from siltstone_cli.collections import named, only
 from siltstone_cli.console import human_bytes, output, print_json
 from siltstone_cli.exits import FAILED, BadUsage
 from siltstone_cli.options import AsJson, Local, Stage
-from siltstone_cli.target import Target, find_target
+from siltstone_cli.target import find_target
 from siltstone_cli.watching import watched
 
 _COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "dim"}
@@ -48,8 +46,12 @@ def verify(
     if version is not None and collection is None:
         raise BadUsage("--version needs a collection.", remedy="siltstone verify COLLECTION --version V.")
     target = find_target(context, stage, local)
+    if version is not None and collection is not None:
+        names = [only(target.stores, collection)]
+    else:
+        names = named(target.stores, collection)
     reports: list[Report] = []
-    for name in _collections(target, collection):
+    for name in names:
         with watched(name) as progress, tempfile.TemporaryDirectory(prefix="siltstone-verify-") as workspace:
             request = VerifyInput(collection=name, version=version, deep=deep)
             report = verify_collection(
@@ -63,16 +65,6 @@ def verify(
         print_json({"damaged": damaged, "reports": [report.model_dump(mode="json") for report in reports]})
     if damaged:
         raise typer.Exit(FAILED)
-
-
-def _collections(target: Target, name: str | None) -> list[str]:
-    """All that there are, or the one that was named with its shards."""
-    if name is None:
-        return collection_names(target.stores)
-    try:
-        return physical(name, target.stores.settings.resolve(name))
-    except UnknownCollection:
-        return [name]  # what is stored of it can be verified all the same
 
 
 def _show(report: Report) -> None:

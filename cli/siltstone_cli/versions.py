@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from siltstone.overview.versions import VersionInfo, list_versions
 
+from siltstone_cli.collections import only
 from siltstone_cli.console import human_bytes, human_count, output, print_json
 from siltstone_cli.options import AsJson, Local, Stage
 from siltstone_cli.target import find_target
@@ -25,7 +26,8 @@ def versions(
 
     Example: siltstone versions lines --stage dev
     """
-    found = list_versions(find_target(context, stage, local).stores, collection)
+    stores = find_target(context, stage, local).stores
+    found = list_versions(stores, only(stores, collection))
     if as_json:
         print_json({"collection": collection, "versions": [version.model_dump(mode="json") for version in found]})
         return

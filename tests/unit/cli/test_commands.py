@@ -8,9 +8,12 @@ import pytest
 from siltstone import keys
 from siltstone.compaction import lock
 from siltstone.compaction.retention import pin
+from siltstone.deltas.writer import write_delta
+from siltstone.settings import CollectionSettings
+from siltstone.stores.ledger import Attempt, BatchItem, Counts
 
 from tests.unit.cli.conftest import Lambda, Run
-from tests.unit.scrub.house import COLLECTION, House
+from tests.unit.scrub.house import COLLECTION, DIMENSION, House, upserts
 from tests.unit.scrub.test_damage import versions
 
 
@@ -71,6 +74,21 @@ def test_every_collection_that_is_stored_is_verified_also_one_without_a_setting(
     reports = {report["collection"]: report for report in json.loads(done.stdout)["reports"]}
     assert sorted(reports) == ["aside", "forgotten", "lines"]
     assert [each["code"] for each in reports["forgotten"]["findings"]] == ["collection-unknown"]
+
+
+def test_a_sharded_collection_is_verified_shard_by_shard_and_a_version_is_of_one_shard(run: Run, house: House) -> None:
+    house.stores.settings.collections["words"] = CollectionSettings(dimension=DIMENSION, shards=2)
+    rows = upserts([f"w{number}" for number in range(20)])
+    write_delta(rows, collection="words", stores=house.stores, clock=house.clock)
+    reports = json.loads(run("verify", "words", "--json").stdout)["reports"]
+    assert [report["collection"] for report in reports] == ["words.s00", "words.s01"]
+    assert [report["figures"]["deltas_pending"] for report in reports] == [1, 1]
+    version = versions(house)[0]
+    for arguments in (["verify", "words", "--version", version], ["versions", "words"]):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert "words.s00 to words.s01" in done.stderr
+    assert run("rollback", "words", "--to", version, "--yes").exit_code == 2
 
 
 # versions -----------------------------------------------------------------------------------------
@@ -140,6 +158,24 @@ def test_status_names_the_problem_of_a_collection_and_shows_the_others(run: Run,
     assert "PointerMissing" in shown
     assert "forgotten No setting" in shown
     assert "stray.txt" in shown
+
+
+def test_status_sums_up_the_ledger(run: Run, house: House) -> None:
+    counts = Counts(submitted=10, embedded=8, to_retry=1, rejected=1)
+    first = Attempt(attempt=1, counts=counts, tokens=50, cost_usd=0.25)
+    second = Attempt(attempt=2, counts=Counts(submitted=1, embedded=1), tokens=5, cost_usd=0.01)
+    batch = BatchItem(batch_id="b1", collection="lines", plan="p", model="m", records=10, status="COMPLETE")
+    ledger = house.stores.ledger
+    ledger.create(batch.model_copy(update={"attempts": (first, second)}), now=0)
+    ledger.note_quarantine("b1", delta_key="deltas/lines/x/embeddings.parquet", records=3)
+    ledger.create(batch.model_copy(update={"batch_id": "b2", "status": "PLANNED"}), now=0)
+    found = json.loads(run("status", "--json").stdout)["ledger"]
+    assert found["batches"] == {"COMPLETE": 1, "PLANNED": 1}
+    assert (found["submitted"], found["embedded"], found["to_retry"], found["rejected"]) == (20, 9, 10, 1)
+    assert (found["quarantined"], found["tokens"], found["cost_usd"], found["unbalanced"]) == (3, 55, 0.26, [])
+    assert "20 records submitted = 9 embedded + 10 to retry + 1 rejected" in run("status").stdout
+    ledger.create(batch.model_copy(update={"batch_id": "b3", "attempts": (first,)}), now=0)
+    assert "unbalanced b3" in run("status").stdout
 
 
 def test_lock_show(run: Run, house: House) -> None:

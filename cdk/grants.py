@@ -23,6 +23,7 @@ STAGED = (f"{keys.STAGING}*",)
 VERSIONS = f"{keys.SNAPSHOTS}*"
 POINTERS = f"{keys.SNAPSHOTS}*/latest/*"
 PINS = f"{keys.SNAPSHOTS}*/pins/*"
+REMOVALS = f"{keys.SNAPSHOTS}*/removing/*"
 ANY = ("*",)
 
 Access = Literal["read", "write", "search"]  # each with what stands before it
@@ -68,7 +69,7 @@ GRANTS: dict[FunctionName, Grant] = {
     "retire": Grant(
         lock="hold",
         deltas=BucketGrant(read=PENDING, delete=PENDING),
-        snapshots=BucketGrant(read=ANY, delete=(VERSIONS,)),
+        snapshots=BucketGrant(read=ANY, write=(REMOVALS,), delete=(VERSIONS,)),
     ),
     "release_lock": Grant(lock="hold"),
     "plan_batches": Grant(

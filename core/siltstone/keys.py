@@ -102,6 +102,11 @@ def pins(collection: str) -> str:
     return f"{SNAPSHOTS}{collection}/pins/"
 
 
+def removals(collection: str) -> str:
+    """Prefix of the small objects that name the versions that retention is about to remove."""
+    return f"{SNAPSHOTS}{collection}/removing/"
+
+
 def staging(collection: str, run_id: str, state: str, attempt: str) -> str:
     """Prefix of the scratch files of one attempt of one state of one run."""
     return f"{STAGING}{collection}/{run_id}/{state}/{attempt}/"

@@ -4,6 +4,12 @@ Every time compared here is S3's own. A version was superseded when its successo
 that is the pointer's time. For an earlier one it is not recorded, but it came before the successor's own successor was
 made from it, and within a day of its manifest. The earlier of the two keeps a version a little too long, never too
 short.
+
+A pin and a removal of one version meet: each leaves its mark first and looks for the other's then, so at least one of
+them sees the other and gives way.
+
+    pin        put pin ── mark of a removal? ── manifest there? ── pinned
+    removal    put mark ── pin? ── delete manifest, files, mark
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from bisect import bisect_right
 
 from siltstone import keys
 from siltstone.compaction.documents import Manifest
-from siltstone.compaction.manifests import lineage, read_manifest, version_folders
+from siltstone.compaction.manifests import lineage, version_folders
 from siltstone.compaction.version import Version
 from siltstone.errors import PointerMissing, UnknownVersion
 from siltstone.settings import RetentionSettings
@@ -22,14 +28,19 @@ RUN_SECONDS = 86_400  # no run lives as long: neither between its first file and
 
 
 def pin(snapshots: ObjectStore, collection: str, version: str) -> None:
-    """Keep a version until `unpin`. Raises `UnknownVersion`."""
+    """Keep a version until `unpin`. Raises `UnknownVersion`, also for one that is being removed."""
     key = keys.pins(collection) + str(Version.parse(version))
+    held = snapshots.head(key) is not None  # by an earlier call: it stays, whatever is found now
     snapshots.put(key, b"")
-    try:
-        read_manifest(snapshots, collection, version)  # after the pin: retention may have been on its way
-    except UnknownVersion:
+    removing = snapshots.head(keys.removals(collection) + version) is not None
+    if not removing and snapshots.head(keys.manifest(collection, version)) is not None:
+        return
+    if not held:
         snapshots.delete(key)
-        raise
+    raise UnknownVersion(
+        f"{collection} {'is about to remove' if removing else 'has no version'} {version}.",
+        remedy="`siltstone versions` lists those that exist.",
+    )
 
 
 def unpin(snapshots: ObjectStore, collection: str, version: str) -> None:
@@ -56,15 +67,16 @@ def remove_expired(snapshots: ObjectStore, collection: str, current: str, settin
     kept = {manifest.version for manifest in chain[: 1 + settings.keep_at_least]} | pinned(snapshots, collection)
     keep_seconds = max(settings.keep_seconds, settings.grace_seconds)
     removed = 0
-    for folder in version_folders(snapshots, collection):
+    folders = version_folders(snapshots, collection)
+    for folder in folders:
         version = str(folder)
         if folder.token >= Version.parse(current).token or version in kept:
             continue
         if snapshots.head(keys.manifest(collection, version)) is None:
             _remove_unfinished(snapshots, keys.version(collection, version), now)
         elif now - _superseded(snapshots, chain, folder, promoted) >= keep_seconds:
-            _remove(snapshots, collection, version)
-            removed += 1
+            removed += _remove(snapshots, collection, version)
+    _forget_removals(snapshots, collection, {str(folder) for folder in folders})
     return removed
 
 
@@ -88,10 +100,27 @@ def _made(snapshots: ObjectStore, manifest: Manifest) -> int:
     return found.last_modified
 
 
-def _remove(snapshots: ObjectStore, collection: str, version: str) -> None:
-    """The manifest first: from then on the version does not exist, however far the rest comes."""
+def _remove(snapshots: ObjectStore, collection: str, version: str) -> bool:
+    """The manifest first: from then on the version does not exist, however far the rest comes. ``False``: pinned.
+
+    A mark that was left stays until the version is gone: it may be another removal's, which has looked for pins.
+    """
+    mark = keys.removals(collection) + version
+    snapshots.put(mark, b"")
+    if snapshots.head(keys.pins(collection) + version) is not None:  # since the pins were listed
+        return False
     snapshots.delete(keys.manifest(collection, version))
     snapshots.delete_many([found.key for found in snapshots.list(keys.version(collection, version))])
+    snapshots.delete(mark)
+    return True
+
+
+def _forget_removals(snapshots: ObjectStore, collection: str, existing: set[str]) -> None:
+    """Delete the marks of removals that stopped just before their end."""
+    prefix = keys.removals(collection)
+    done = [found.key for found in snapshots.list(prefix) if found.key.removeprefix(prefix) not in existing]
+    if done:
+        snapshots.delete_many(done)
 
 
 def _remove_unfinished(snapshots: ObjectStore, prefix: str, now: int) -> None:

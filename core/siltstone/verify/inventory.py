@@ -158,7 +158,7 @@ def _read_versions(
                 folder.manifests.append(entry)
         elif there and entry.key.startswith(keys.pins(collection)):
             pins.add(path)
-        elif there and entry.key != keys.pointer(collection):
+        elif there and entry.key != keys.pointer(collection) and not entry.key.startswith(keys.removals(collection)):
             strange.append(entry.key)
     named = [version for version, folder in folders.items() if keys.MANIFEST_FILE in folder.objects]
     manifests: dict[str, Manifest] = {}

@@ -13,6 +13,7 @@ from siltstone.errors import InvalidInput, LockLost, PointerMissing, PointerMove
 from siltstone.settings import RetentionSettings
 
 from tests.unit.compaction.commit_path import House, Mishap
+from tests.unit.embedding.faults import Hooked, key_ends
 
 DAY = 86_400
 SHORT = RetentionSettings(keep_seconds=2 * DAY, keep_at_least=1, grace_seconds=3_600)
@@ -214,10 +215,48 @@ def test_only_a_version_that_exists_can_be_pinned(house: House) -> None:
     assert retention.pinned(house.snapshots, "lines") == set()
 
 
+MOMENTS = {
+    "put mark": ("put", "removing"),
+    "look for pins": ("head", "pins"),
+    "delete manifest": ("delete", "manifest.json"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_version_whose_pin_succeeded_is_there_whenever_retention_was_on_its_way(house: House, moment: str) -> None:
+    made = compact_daily(house, 6)
+    pinned: list[bool] = []
+
+    def pin() -> None:
+        try:
+            retention.pin(house.snapshots, "lines", made[0])
+        except UnknownVersion:
+            pinned.append(False)
+        else:
+            pinned.append(True)
+
+    method, key = MOMENTS[moment]
+    store = Hooked(house.snapshots, method, pin, when=key_ends(f"{key}/{made[0]}", f"{made[0]}/{key}"))
+    current = house.pin().version
+    assert current is not None
+    retention.remove_expired(store, "lines", current, SHORT)
+    assert pinned == [moment == "put mark"]
+    assert (made[0] in house.versions()) == (moment == "put mark")
+    assert retention.pinned(house.snapshots, "lines") == ({made[0]} if pinned == [True] else set())
+
+
+def test_the_mark_of_a_removal_goes_with_its_version(house: House) -> None:
+    made = compact_daily(house, 6)
+    house.snapshots.put(f"snapshots/lines/removing/{made[0]}", b"")  # one that stopped before anything was deleted
+    house.snapshots.put("snapshots/lines/removing/20200101_000000_00000001", b"")  # one that stopped at its end
+    assert sweep(house) == 2
+    assert list(house.snapshots.list("snapshots/lines/removing/")) == []
+
+
 def test_a_version_loses_its_manifest_first_so_a_half_deleted_one_does_not_exist(house: House) -> None:
     made = compact_daily(house, 5)
     house.snapshots.writes.clear()
-    house.snapshots.fail(2, "request lost")  # the first is the manifest's delete
+    house.snapshots.fail(3, "request lost")  # the first is the mark, the second the manifest's delete
     with pytest.raises(StoreUnavailable):
         sweep(house)
     deleted = [key for operation, key, _ in house.snapshots.writes if operation == "delete"]

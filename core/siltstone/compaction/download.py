@@ -27,7 +27,14 @@ from siltstone.deltas.codec import DeltaHeader, read_header
 from siltstone.deltas.listing import PendingDelta, list_pending
 from siltstone.deltas.quarantine import quarantine_delta
 from siltstone.deltas.reading import FetchedDelta, fetch_delta, read_fetched
-from siltstone.errors import BadDelta, SettingsMismatch, SnapshotDamaged, UnknownVersion
+from siltstone.errors import (
+    BadDelta,
+    ObjectNotFound,
+    PreconditionFailed,
+    SettingsMismatch,
+    SnapshotDamaged,
+    UnknownVersion,
+)
 from siltstone.settings import CollectionSettings
 from siltstone.snapshots.files import room_for
 from siltstone.snapshots.scratch import Scratch
@@ -65,7 +72,7 @@ def download(request: RunInput, stores: Stores, clock: Clock, *, workspace: Path
     with scratch.private() as folder, room_for(folder):
         fetched = work.fetch(taken, folder)
         parts, deltas = work.stage(fetched, prefix)
-    more = len(candidates) > len(deltas) + len(work.quarantined)
+    more = len(candidates) > len(deltas) + len(work.quarantined) + work.gone
     plan = Plan(
         collection=run.collection,
         run_id=run.run_id,
@@ -127,6 +134,7 @@ class _Work:
         self._stores = stores
         self._clock = clock
         self.quarantined: list[AppliedDelta] = []
+        self.gone = 0  # since they were listed: an attempt of this state that still runs elsewhere moved them aside
 
     def fetch(self, deltas: Sequence[PendingDelta], folder: Path) -> list[FetchedDelta]:
         """Bring deltas to the disk, oldest first, until the run has as many rows as it may take; at least one."""
@@ -136,6 +144,9 @@ class _Work:
             for window in windows(deltas):
                 results = pool.map(self._fetch_one, window, repeat(folder))
                 for delta, result in zip(window, results, strict=True):
+                    if result is None:
+                        self.gone += 1
+                        continue
                     if isinstance(result, BadDelta):
                         self.quarantine(delta, result.message, None)
                         continue
@@ -172,21 +183,27 @@ class _Work:
 
     def quarantine(self, delta: PendingDelta, reason: str, path: Path | None) -> None:
         """Move ``delta`` aside. ``path``: where its header can be read, for the batch that it came from."""
-        quarantine_delta(
-            delta,
-            reason,
-            header=_header(path),
-            run=self._run.run_id,
-            stores=self._stores,
-            clock=self._clock,
-        )
-        self.quarantined.append(identity(delta))
+        try:
+            quarantine_delta(
+                delta,
+                reason,
+                header=_header(path),
+                run=self._run.run_id,
+                stores=self._stores,
+                clock=self._clock,
+            )
+        except (ObjectNotFound, PreconditionFailed):
+            self.gone += 1
+        else:
+            self.quarantined.append(identity(delta))
 
-    def _fetch_one(self, delta: PendingDelta, folder: Path) -> FetchedDelta | BadDelta:
+    def _fetch_one(self, delta: PendingDelta, folder: Path) -> FetchedDelta | BadDelta | None:
         try:
             return fetch_delta(self._stores.deltas, delta, self._settings, folder)
         except BadDelta as error:
             return error
+        except (ObjectNotFound, PreconditionFailed):
+            return None
 
 
 def windows(deltas: Sequence[PendingDelta]) -> Iterator[list[PendingDelta]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ from siltstone.errors import (
     StoreUnavailable,
 )
 from siltstone.settings import RunLimits
+from siltstone.stores import Stores
 
 from tests.unit.deltas.house import DIMENSION, House, header, upserts, vectors
+from tests.unit.embedding.faults import Hooked
 
 Content = dict[str, tuple[bytes, str | None, Any] | None]
 
@@ -249,6 +252,23 @@ def test_an_unusable_delta_goes_to_quarantine_and_the_others_go_on(kind: str, ho
     assert note.run == plan.run_id
     assert output.more is False
     assert house.download("run-2")[1].quarantined == []
+
+
+@pytest.mark.parametrize("method", ["get_file", "copy"])
+def test_what_an_attempt_that_still_runs_elsewhere_moved_aside_fails_no_retry(method: str, house: Runs) -> None:
+    """Two attempts of one state list the same unusable delta; one of them is quicker."""
+    house.put(upserts(["a"]), "d1", model="other")
+    house.put(upserts(["b"]), "d2")
+    house.settle()
+    run = house.acquire()
+
+    def attempt(stores: Stores) -> DownloadOutput:
+        return download(RunInput(run=run), stores, house.clock, workspace=house.workspace)
+
+    slow = Hooked(house.deltas, method, lambda: attempt(house.stores) and None)
+    output = attempt(replace(house.stores, deltas=slow))
+    assert (output.deltas, output.quarantined, output.more) == (1, 0, False)
+    assert [note.delta_id for note in list_quarantined(house.deltas)] == ["d1"]
 
 
 @pytest.mark.parametrize("cut", [0, 10, 300, -1])

@@ -1,0 +1,1 @@
+"""A seeded simulation of compacting and reading, one store call at a time: see `tests.faults.simulation.world`."""

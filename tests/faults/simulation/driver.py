@@ -1,0 +1,184 @@
+"""Who chooses what happens: a seed. It also has its habits from it, so that no two seeds are unkind in the same way."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from siltstone.keys import STAGING
+
+from tests.faults.simulation.actors import IDS
+from tests.faults.simulation.stepping import Fault
+from tests.faults.simulation.world import COLLECTIONS, PRODUCERS, READERS, Action, World
+
+CROWD = 14  # processes at once
+SECONDS = (0.2, 1.0, 5.0, 20.0, 61.0, 100.0, 130.0, 400.0, 1_000.0, 2_000.0, 4_000.0, 100_000.0)
+SECONDS_WEIGHTS = (10, 10, 10, 8, 10, 6, 6, 3, 1, 0.7, 0.5, 0.05)
+SKEWS = (0.0, 0.0, 3_600.0, -3_600.0, 1_300.0)
+LOST_ANSWERS = ("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException")
+
+
+@dataclass
+class Habits:
+    """How a seed goes about it."""
+
+    faults: tuple[Fault, ...]
+    fault_rate: float
+    stickiness: float  # how likely the process that moved last moves again
+    step_rate: float
+    skewed: float  # how likely an execution's clocks are off
+    freezing: float  # how likely a process stands still for a while
+    ambush: float  # how likely just before it changes what others see
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of(chance: random.Random) -> Habits:
+        faults = [fault for fault in get_args(Fault) if fault != "ok" and chance.random() < 0.7]
+        weights = {
+            "produce": 30.0, "compact": 8.0, "deliver": 6.0, "lose": 1.0, "read": 20.0, "restart": 1.0, "rollback": 2.0,
+            "pin": 2.0, "unpin": 2.0, "give_up": 3.0, "stop": 1.0, "advance": 18.0, "skew": 1.0, "again": 3.0,
+            "land": 10.0, "expire": 0.3,
+        }  # fmt: skip
+        return Habits(
+            faults=tuple(faults),
+            fault_rate=chance.choice([0.0, 0.005, 0.02, 0.05]) if faults else 0.0,
+            stickiness=chance.choice([0.0, 0.5, 0.9, 0.97]),
+            step_rate=chance.choice([0.85, 0.92, 0.97]),
+            skewed=chance.choice([0.0, 0.2, 0.6]),
+            freezing=chance.choice([0.0, 0.003, 0.01]),
+            ambush=chance.choice([0.0, 0.05, 0.3]),
+            weights={name: weight * chance.choice([0.0, 0.5, 1.0, 1.0, 2.0]) for name, weight in weights.items()}
+            | {"produce": 30.0, "compact": 8.0, "advance": chance.choice([6.0, 18.0])},
+        )
+
+
+class Driver:
+    """Chooses the next action for a world."""
+
+    def __init__(self, world: World, seed: object) -> None:
+        self.world = world
+        self.chance = random.Random(f"driver {seed}")
+        self.habits = Habits.of(self.chance)
+        self._last: str | None = None
+        self._rollbacks: list[str] = []
+        self._chosen = 0
+        self._frozen: dict[str, int] = {}  # until how many choices were made
+
+    def next(self) -> Action:
+        """An action that makes sense, as a rule."""
+        self._chosen += 1
+        runnable = self.world.runnable()
+        if runnable and self.chance.random() < self.habits.step_rate:
+            names = [process.name for process in runnable if self._moves(process.name)]
+            if names and (self._last not in names or self.chance.random() > self.habits.stickiness):
+                self._last = self.chance.choice(names)
+            if names and self._last is not None:
+                if self._freezes(self._last):
+                    return self._other()
+                return ("step", self._last, self._fault())
+        return self._other()
+
+    def _other(self) -> Action:
+        """Anything but a step, unless there is a crowd."""
+        moving = [process.name for process in self.world.runnable() if self._moves(process.name)]
+        names, weights = zip(*self.habits.weights.items(), strict=True)
+        action: Action = getattr(self, f"_{self.chance.choices(names, weights)[0]}")()
+        if len(moving) >= CROWD and action[0] in ("produce", "compact", "deliver", "read", "rollback", "again"):
+            return ("step", self.chance.choice(moving), "ok")
+        return action
+
+    def _freezes(self, name: str) -> bool:
+        """Whether it stands still for a while: at any call, or just before one that others wait for."""
+        call = self.world.processes[name].call
+        assert call is not None
+        rate = self.habits.freezing
+        if name not in self._frozen and call.write and call.store != "leases" and not call.key.startswith(STAGING):
+            rate = self.habits.ambush
+        if self.chance.random() >= rate:
+            return False
+        self._frozen[name] = self._chosen + self.chance.choice([50, 150, 600, 1_500])
+        return True
+
+    def _moves(self, name: str) -> bool:
+        return self._frozen.get(name, 0) <= self._chosen
+
+    def _fault(self) -> Fault:
+        if self.chance.random() >= self.habits.fault_rate:
+            return "ok"
+        return self.chance.choice(self.habits.faults)
+
+    def _produce(self) -> Action:
+        chance = self.chance
+        ids = "".join(chance.sample(IDS, chance.choice([1, 1, 2, 3])))
+        mixed = "".join(row_id.upper() if chance.random() < 0.3 else row_id for row_id in ids)
+        kind = chance.choices(["good", "bad", "poison"], [80, 4, 1])[0]
+        derived = f"batch-{chance.randrange(6)}.{chance.randrange(1, 6)}" if chance.random() < 0.2 else None
+        if kind == "poison":
+            derived = None
+        return (
+            "produce",
+            chance.randrange(PRODUCERS),
+            chance.choice(COLLECTIONS),
+            mixed,
+            kind,
+            derived,
+            chance.random() < 0.2,
+            chance.choice([1, 2, 3]),
+        )
+
+    def _compact(self) -> Action:
+        asked = self.chance.choice([None, None, [self.chance.choice(COLLECTIONS)]])
+        skew = self.chance.choice(SKEWS) if self.chance.random() < self.habits.skewed else 0.0
+        return ("compact", asked, self.chance.random() < 0.5, skew)
+
+    def _deliver(self) -> Action:
+        return ("deliver", self.chance.randint(1, 5), self.chance.random() < 0.2)
+
+    def _lose(self) -> Action:
+        return ("lose", self.chance.randint(1, 3))
+
+    def _read(self) -> Action:
+        return ("read", self.chance.randrange(READERS), self.chance.choice(COLLECTIONS), self.chance.random() < 0.7)
+
+    def _restart(self) -> Action:
+        return ("restart", self.chance.randrange(READERS))
+
+    def _rollback(self) -> Action:
+        if not self._rollbacks or self.chance.random() < 0.6:
+            self._rollbacks.append(f"rollback-{len(self._rollbacks)}")
+        return ("rollback", self.chance.choice(COLLECTIONS), self.chance.choice([0, 1, 1, 2, 3]), self._rollbacks[-1])
+
+    def _pin(self) -> Action:
+        return ("pin", self.chance.choice(COLLECTIONS), self.chance.randrange(8), True)
+
+    def _unpin(self) -> Action:
+        return ("pin", self.chance.choice(COLLECTIONS), self.chance.randrange(8), False)
+
+    def _give_up(self) -> Action:
+        runs = [run.name for execution in self.world.executions.values() for run in execution.runs]
+        return ("give_up", self.chance.choice(runs) if runs else "", self.chance.choice(LOST_ANSWERS))
+
+    def _stop(self) -> Action:
+        return ("stop", self.chance.choice([*self.world.executions] or [""]))
+
+    def _advance(self) -> Action:
+        return ("advance", self.chance.choices(SECONDS, SECONDS_WEIGHTS)[0])
+
+    def _skew(self) -> Action:
+        who, many = self.chance.choice([("producer", PRODUCERS), ("reader", READERS), ("operator", 1)])
+        return ("skew", who, self.chance.randrange(many), self.chance.choice(SKEWS))
+
+    def _again(self) -> Action:
+        return ("again", self.chance.randrange(max(1, len(self.world.history.lives))))
+
+    def _land(self) -> Action:
+        return ("land", self.chance.randrange(max(1, len(self.world.gate.in_flight))))
+
+    def _expire(self) -> Action:
+        return ("expire",)
+
+
+def summary(world: World) -> dict[str, Any]:
+    """What happened in a world, to be added up."""
+    return {**world.done, **world.history.counts, **{f"error: {name}": n for name, n in world.errors.items()}}

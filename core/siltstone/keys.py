@@ -25,6 +25,10 @@ DELTA_FILE = "embeddings.parquet"
 LEGACY_DELTA_FILE = "embeddings.json.gz"
 MANIFEST_FILE = "manifest.json"
 
+# Of a path that becomes one on a disk. A key may be longer.
+MAX_DEPTH = 16  # Chroma makes one folder
+MAX_NAME_BYTES = 255
+
 
 def check_collection(name: str) -> str:
     """Return ``name`` if Chroma takes it (3 to 512 of ``[a-zA-Z0-9._-]``), else raise `InvalidInput`."""

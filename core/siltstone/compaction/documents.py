@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from siltstone.compaction.messages import Message
+from siltstone.keys import MAX_DEPTH, MAX_NAME_BYTES
 
 SCHEMA_VERSION = 1
 
 
 def _safe_relative(path: str) -> str:
-    """A path from a file is never trusted: no absolute path, no '..', no odd separators."""
+    """A path from a file is never trusted: no absolute path, no '..', no odd separators, nothing a disk can't hold."""
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or "\\" in path or "\0" in path or str(pure) != path or ".." in pure.parts:
+    if not pure.parts or pure.is_absolute() or str(pure) != path or ".." in pure.parts:
         raise ValueError(f"unsafe path {path[:80]!r}")
+    if "\\" in path or any(unicodedata.category(each) in {"Cc", "Cs"} for each in path):
+        raise ValueError(f"unsafe characters in the path {path[:80]!r}")
+    if len(pure.parts) > MAX_DEPTH or max(len(part.encode()) for part in pure.parts) > MAX_NAME_BYTES:
+        raise ValueError(f"the path {path[:80]!r}... is too long")
     return path
 
 

@@ -22,6 +22,7 @@ from siltstone.deltas.listing import CHROMA_FILE, folder_etag
 from siltstone.deltas.validate import validate_rows
 from siltstone.deltas.vetting import CRASHES, child_environment
 from siltstone.errors import BadDelta, BadSettings, StoreUnavailable
+from siltstone.keys import MAX_DEPTH, MAX_NAME_BYTES
 from siltstone.settings import CollectionBook
 from siltstone.snapshots.files import copy_folder, files_in, room_for, sha256_of
 from siltstone.stores.objects import ObjectInfo, ObjectStore
@@ -40,10 +41,9 @@ def fetch_chroma(
     if sum(found.size for found in objects) > MAX_FOLDER_BYTES:
         raise _bad(f"its files take more than {MAX_FOLDER_BYTES:,} bytes")
     with room_for(folder):
-        for found in objects:
-            path = folder / _inside(found.key.removeprefix(prefix))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store.get_file(found.key, path, if_match=found.etag)
+        for found, path in zip(objects, _inside([found.key.removeprefix(prefix) for found in objects]), strict=True):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            store.get_file(found.key, folder / path, if_match=found.etag)
         rows = _read(folder, collection)
     shutil.rmtree(folder)
     return rows
@@ -96,12 +96,25 @@ def _read(folder: Path, collection: str) -> DeltaRows:
         target.unlink(missing_ok=True)
 
 
-def _inside(name: str) -> PurePosixPath:
-    """``name`` as a path in the directory. Raises `BadDelta` for one that leads out of it."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or {"..", "."} & set(path.parts) or "\\" in name or "\0" in name:
-        raise _bad(f"the object {name!r:.120} leaves its folder")
-    return path
+def _inside(names: list[str]) -> list[PurePosixPath]:
+    """``names`` as paths in the directory. Raises `BadDelta` for one that leads out of it or that no disk can hold."""
+    paths = [PurePosixPath(name) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if (
+            not path.parts
+            or str(path) != name
+            or path.is_absolute()
+            or ".." in path.parts
+            or "\\" in name
+            or not name.isprintable()
+        ):
+            raise _bad(f"the object {name!r:.120} leaves its folder")
+        if len(path.parts) > MAX_DEPTH or max(len(part.encode()) for part in path.parts) > MAX_NAME_BYTES:
+            raise _bad(f"the object {name!r:.120} has too long a name")
+    both = set(paths).intersection(parent for path in paths for parent in path.parents)
+    if both:
+        raise _bad(f"the object {str(min(both))!r:.120} is a file and a folder")
+    return paths
 
 
 def _bad(reason: str) -> BadDelta:

@@ -143,6 +143,12 @@ def test_a_directory_whose_index_is_damaged_is_a_verdict_and_not_a_crash(tmp_pat
         ({"5f/header.bin": b"x"}, "has no chroma.sqlite3"),
         ({"chroma.sqlite3": b"not a database"}, "Error"),
         ({"chroma.sqlite3": b"x", "../../x": b"x"}, "leaves its folder"),
+        ({"chroma.sqlite3": b"x", ".": b"x"}, "leaves its folder"),
+        ({"chroma.sqlite3": b"x", "a//x": b"x"}, "leaves its folder"),
+        ({"chroma.sqlite3": b"x", "a\nb": b"x"}, "leaves its folder"),
+        ({"chroma.sqlite3": b"x", "x" * 256: b"x"}, "too long a name"),
+        ({"chroma.sqlite3": b"x", "d/" * 100 + "x": b"x"}, "too long a name"),
+        ({"chroma.sqlite3": b"x", "chroma.sqlite3/x": b"x"}, "is a file and a folder"),
     ],
 )
 def test_what_is_no_chroma_directory_is_refused(objects: dict[str, bytes], reason: str, tmp_path: Path) -> None:

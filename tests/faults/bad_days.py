@@ -36,7 +36,8 @@ Event = Callable[["World"], None]
 class World:
     """Five texts and a receipt, what they should be, and the batches on their way.
 
-    The stage's clock is our own; a wait of the machine's costs it its seconds, and the server a hundredth of them. So
+    The stage's clock is our own, and years behind the server's: no jump of it gets ahead, where the provider's list
+    would be asked for too little. A wait of the machine's costs it its seconds, and the server a hundredth of them. So
     ``patience``, in seconds, is short only where the server is to be silent: on a busy machine it would cut purchases
     that are being made, and the list would be believed before it can know of them.
     """
@@ -45,7 +46,6 @@ class World:
         self.server = server
         self.house = House(workspace)
         self.house.provider = OpenAIProvider("key", server.base_url, answer_seconds=patience)  # type: ignore[assignment]
-        self.house.clock.advance(time.time() - self.house.clock.now())
         self.client = openai.OpenAI(api_key="any", base_url=server.base_url)
         self.wanted: dict[str, Source | None] = {}
         self.plans = 0

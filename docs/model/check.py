@@ -18,12 +18,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MEMORY_MB = 1_900  # of one search; two run at a time
 DEPTH = 100_000
 ERROR = re.compile(r"pan:\d+: (.*?)(?: \(at depth \d+\))?$", re.MULTILINE)
+STEP = re.compile(r"proc .*\[(?!\.\(goto\)|else|IF|DO|\(1\)| static)")  # a replayed step that says something
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,11 @@ VARIANTS = (
     Search("commit", ("NO_EARLIER_LIFE",), "inv3_content_in_order"),
     Search("read", ("NO_HISTORY",), "inv3_strong_answer_in_order"),
     Search("commit", ("RELEASE_ANY",), "inv7_only_ones_own_lock"),
+    Search("commit", ("REFUSAL_BELIEVED",), "inv9_refused_run_changed_nothing"),
+    Search("commit", ("NEWEST_FIRST",), "inv3_no_delta_left_out"),
     Search("attempts", ("BY_LISTING",), "inv3_content_in_order"),
-    Search("attempts", ("SHARED_PREFIX",), "inv3_content_in_order"),
     Search("attempts", ("SHARED_PREFIX",), "inv2_files_of_one_attempt"),
+    Search("attempts", ("SHARED_PREFIX",), "inv2_published_files_stay"),
     Search("settle", ("NO_MARGIN",), "inv3_runs_take_a_prefix_of_the_order"),
     Search("settle", ("NOT_STRICTLY_OLDER",), "inv3_runs_take_a_prefix_of_the_order"),
     Search("settle", ("DATE_OF_LAST_REPLY",), "inv3_runs_take_a_prefix_of_the_order"),
@@ -163,27 +167,34 @@ def run(search: Search, *, trail: bool = False) -> Found:
     found = Found(search)
     switches = [f"-D{switch}" for switch in search.switches]
     if search.breaks is not None:
-        switches += ["-DONLY", f"-DCHECK_{search.breaks}=1"]  # a variant that breaks several shows each of them
+        switches.append(f"-DONLY=ID_{search.breaks}")  # a variant that breaks several shows each of them
     with tempfile.TemporaryDirectory(prefix="siltstone-model-") as name:
         folder = Path(name)
         for source in HERE.glob("*.pml"):
             shutil.copy(source, folder)
         _tool(folder, "spin", "-a", *switches, f"{search.model}.pml")
-        _tool(
-            *(folder, "gcc", "-O2", "-w", "-DSAFETY", "-DCOLLAPSE", "-DVECTORSZ=1024", f"-DMEMLIM={MEMORY_MB}"),
-            *("-o", "pan", "pan.c"),
-        )
+        options = [
+            "-O2" if search.breaks is None else "-O1",
+            "-w",
+            "-DSAFETY",
+            "-DCOLLAPSE",
+            "-DVECTORSZ=1024",
+            f"-DMEMLIM={MEMORY_MB}",
+        ]
+        if trail:
+            options.append("-DBFS")  # slower, and the shortest way to the error
+        _tool(folder, "gcc", *options, "-o", "pan", "pan.c")
         # -E: a process that waits for ever is no error here, it has stopped.
-        process = subprocess.Popen(
-            ["./pan", "-E", f"-m{DEPTH}", "-w22"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        command = ["./pan", "-E", f"-m{DEPTH}", "-w22"]
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         output = process.stdout.read() if process.stdout else ""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         found.seconds = usage.ru_utime + usage.ru_stime
         _read(output, process.returncode, found)
         if trail and (folder / f"{search.model}.pml.trail").exists():
-            found.trail = _tool(folder, "./pan", "-r", "-n", check=False)
+            replay = _tool(folder, "spin", "-t", "-p", *switches, f"{search.model}.pml", check=False)
+            found.trail = "\n".join(line for line in replay.splitlines() if STEP.search(line))
     return found
 
 
@@ -247,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{heads[0]:<62} {heads[1]:<46} {heads[2]:>11} {heads[3]:>6} {heads[4]:>6} {heads[5]:>6}  found", flush=True)
     wrong = 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        for found in pool.map(lambda search: run(search, trail=options.trail), searches):
+        for found in pool.map(partial(run, trail=options.trail), searches):
             print(_line(found), flush=True)
             if found.trail:
                 print(found.trail)

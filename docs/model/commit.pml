@@ -2,8 +2,8 @@
  * The commit path: two compactors, a rollback, a producer, and a late retry that puts back what was retired.
  *
  * One step of a process is one request to S3 or DynamoDB. Between any two steps anything may happen: another process
- * moves, the lease expires, or the process stops for ever (a process that is never scheduled again, or `goto idle`: its
- * execution died and a new one starts under the same name). Files of the code are named at each step.
+ * moves, the lease expires, or the process stops for ever (it is never scheduled again, or `goto stopped`: its execution
+ * died, and the next one starts under its name). Files of the code are named at each step.
  *
  * Sets of deltas and versions are bit masks. Delta d is an operation on one and the same id (upsert, delete, upsert
  * again): "as delta d left it" is all that can be known of the id, and `last` is d + 1. One producer writes them one
@@ -143,11 +143,17 @@ inline put_pointer(taken) {
   }
 }
 
+#ifdef REFUSAL_BELIEVED
+#define HAPPENED false
+#else
+#define HAPPENED DESCENDS(pointer, n)
+#endif
+
 /* The pointer is not as it was pinned: somebody else moved it, or we did and the reply was lost. */
 inline read_pointer_again() {
   d_step {
     if
-    :: DESCENDS(pointer, n) ->
+    :: HAPPENED ->
        outcome = DONE;
        if :: pointer != n -> SEEN(lost_reply_resolved_by_a_descendant) :: else SEEN(lost_reply_resolved) fi
     :: else ->
@@ -208,7 +214,11 @@ idle:
        if                      /* selection.select: all, or only the oldest */
        :: true
        :: (pending & ~again) != 0 && pending != FIRST(pending & ~again) ->
+#ifdef NEWEST_FIRST
+          pending = BIT(LAST(pending & ~again) - 1);
+#else
           pending = FIRST(pending & ~again);
+#endif
           again = 0;
           SEEN(backlog_split)
        fi

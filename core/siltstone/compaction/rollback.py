@@ -19,7 +19,14 @@ from siltstone.compaction.pointer import promote, read_pointer
 from siltstone.compaction.publish import check_gate, publish
 from siltstone.compaction.staging import read_document
 from siltstone.compaction.version import Version
-from siltstone.errors import InvalidInput, SettingsMismatch, SnapshotDamaged, StoreUnavailable
+from siltstone.errors import (
+    InvalidInput,
+    PointerMoved,
+    PreconditionFailed,
+    SettingsMismatch,
+    SnapshotDamaged,
+    StoreUnavailable,
+)
 from siltstone.stores import Stores
 from siltstone.stores.objects import ObjectStore
 
@@ -48,6 +55,10 @@ def rollback(
 def _under_lock(run: Run, to: str, stores: Stores, clock: Clock) -> PromotePointerOutput:
     snapshots = stores.snapshots
     base = read_pointer(snapshots, run.collection)
+    if base.version == run.version and base.etag is not None:
+        # This attempt promoted and stopped before it could say so: under the same name it is the same run.
+        parent = read_manifest(snapshots, run.collection, run.version).parent
+        return PromotePointerOutput(version=run.version, previous=parent, etag=base.etag)
     if base.version is None or Version.parse(to).token >= Version.parse(base.version).token:
         raise InvalidInput(f"{to} is not older than {base.version}.", remedy="Name an earlier version.")
     old = read_manifest(snapshots, run.collection, to)
@@ -55,7 +66,13 @@ def _under_lock(run: Run, to: str, stores: Stores, clock: Clock) -> PromotePoint
     if old.settings != current.settings:
         raise SettingsMismatch(f"{to} has other settings than {base.version}.", remedy="Move an alias instead.")
     manifest = _manifest(run, base, old, current)
-    ref = publish(snapshots, manifest, _sources(snapshots, old))
+    try:
+        ref = publish(snapshots, manifest, _sources(snapshots, old))
+    except PreconditionFailed as error:
+        raise PointerMoved(
+            f"{run.version} was made from another version than {base.version}, which is current now.",
+            remedy="Roll back again under another name.",
+        ) from error
     check_gate(snapshots, read_document(snapshots, ref, Manifest))
     lock.renew(run, stores, clock)
     etag = promote(snapshots, run.collection, pinned=base, version=run.version)
@@ -79,8 +96,9 @@ def _manifest(run: Run, base: Pin, old: Manifest, current: Manifest) -> Manifest
         dead_slots=old.dead_slots,
         files=old.files,
         # What the undone versions had merged but not yet retired is accounted for too: else the next run would take
-        # these deltas for pending ones and bring back what the rollback undid.
-        applied=current.applied,
+        # these deltas for pending ones and bring back what the rollback undid. And what ``old`` itself had merged: a
+        # version that lost its race may contain deltas that no current one has, which would be applied a second time.
+        applied=list(dict.fromkeys([*current.applied, *old.applied])),
         checks=old.checks,
     )
 

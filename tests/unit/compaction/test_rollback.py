@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from siltstone import keys
+from siltstone.compaction import lock
 from siltstone.compaction.manifests import read_manifest
 from siltstone.compaction.messages import RetireInput
 from siltstone.compaction.retire import retire
@@ -156,3 +157,25 @@ def test_a_pointer_that_is_gone_is_not_healed_by_a_rollback(house: House) -> Non
     house.snapshots.delete(keys.pointer("lines"))
     with pytest.raises(PointerMissing):
         rollback("lines", old, house.stores, house.clock)
+
+
+def test_going_back_to_a_version_that_lost_its_race_applies_none_of_its_deltas_again(house: House) -> None:
+    house.compact("a")
+    first, second = house.delta("d1"), house.delta("d2")
+    loser = house.acquire("loser")
+    house.publish(loser, first, second)  # uploaded, then overtaken by a run that took less
+    house.release(loser)
+    house.compact("winner", first, and_retire=False)
+    restored = rollback("lines", loser.version, house.stores, house.clock).version
+    assert read_manifest(house.snapshots, "lines", restored).applied == [first, second]
+
+
+def test_running_again_under_its_name_after_it_promoted_says_what_it_did(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = house.compact("a"), house.compact("b")
+    with monkeypatch.context() as crash:
+        crash.setattr(lock, "release", lambda *_, **__: False)  # it died behind its promotion: the lease stays
+        done = rollback("lines", old, house.stores, house.clock, execution="mine")
+    assert rollback("lines", old, house.stores, house.clock, execution="mine") == done
+    assert (done.previous, house.pin().version) == (new, done.version)

@@ -46,9 +46,7 @@ from siltstone.embedding.record_outcome import record_outcome
 from siltstone.embedding.submit_batch import submit_batch
 from siltstone.query.index_chroma import open_index
 from siltstone.query.messages import QueryInput
-from siltstone.query.pending import PendingReader
-from siltstone.query.query import Readers, query
-from siltstone.query.reader import SnapshotReader
+from siltstone.query.query import Readers, open_readers, query
 from siltstone.settings import CollectionBook, CollectionSettings, RetentionSettings
 from siltstone.sources.loading import load_sources
 from siltstone.sources.text import Text
@@ -208,9 +206,7 @@ def test_embed_now_and_a_strong_query_have_the_rights_they_need(stage: Stage) ->
 
 
 def readers(stage: Stage) -> Readers:
-    stores = stage.of("query")
-    snapshots = SnapshotReader(stores.snapshots, stage.clock, stage.folder / "query", open_index)
-    return Readers(snapshots, PendingReader(stores.deltas, snapshots, BOOK, stage.folder / "query"))
+    return open_readers(stage.of("query"), stage.clock, stage.folder / "query", open_index)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,14 @@ COMPACTION: Effects = {
     "renew_lock": [_LOCK],
     "upload": [_LOCK, *["copy version file"] * 6, "put manifest"],
     "promote_pointer": [_LOCK, _LOCK, "put pointer"],
-    "retire": [_LOCK, *["delete delta"] * 4, "delete manifest", "DeleteObjects"],
+    "retire": [
+        _LOCK,
+        *["delete delta"] * 4,
+        "put removal mark",
+        "delete manifest",
+        "DeleteObjects",
+        "delete removal mark",
+    ],
     "release_lock": [_LOCK],
 }
 

@@ -44,6 +44,8 @@ def _thing(key: str) -> str:
     first, *rest = key.split("/")
     name = rest[-1]
     match first:
+        case "snapshots" if "removing" in rest:
+            return "removal mark"
         case "snapshots":
             return {"pointer.txt": "pointer", "manifest.json": "manifest"}.get(name, "version file")
         case "staging":

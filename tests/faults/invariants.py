@@ -99,9 +99,9 @@ def named_objects_exist(history: History, event: Event, retention: RetentionSett
     facts = history.of(parts[1])
     version = facts.versions.get(parts[2])
     if parts[-1] != keys.MANIFEST_FILE:
-        if version is not None and not version.removed and event.key in version.files:
-            if event.body is None or sha256(event.body) != version.files[event.key][1]:
-                _fail(name, f"{event.key} was changed or deleted by {event.doer}")
+        named = version is not None and not version.removed and event.key in version.files
+        if version is not None and named and (event.body is None or sha256(event.body) != version.files[event.key][1]):
+            _fail(name, f"{event.key} was changed or deleted by {event.doer}")
     elif event.body is None:
         if version is not None and not version.removed:
             _may_be_removed(name, facts, version, event.at, retention)
@@ -137,8 +137,9 @@ def content_is_base_plus_deltas(history: History, event: Event) -> None:
 
 
 def deltas_leave_only_merged(history: History, event: Event) -> None:
-    """4. A delta is deleted only after a version that contains it was promoted. Age alone never deletes one. (What can't
-    be used moves to quarantine, whole and with its reason; what came back after it was deleted may be deleted again.)
+    """4. A delta is deleted only after a version that contains it was promoted. Age alone never deletes one.
+
+    What can't be used moves to quarantine, whole and with its reason; what came back may be deleted again.
     """
     name = "deltas_leave_only_merged"
     if isinstance(event, Acknowledged):

@@ -1,31 +1,82 @@
 """The memory of one state in its own process: ``python -m tests.faults.load_memory STATE NUMBER ROWS DIMENSION DIR``.
 
-The bucket is in the same process, so what lies in it is subtracted. The last line printed: ``own``, the most that the
-state took of this process's memory, and ``reader``, of the process that read the deltas for it, in bytes.
+The buckets are on disk. The last line printed: ``own``, the most that the state took of this process's memory, and
+``reader``, of the process that read the deltas for it, in bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from siltstone.clock import ManualClock
 from siltstone.compaction.acquire_lock import acquire_lock
 from siltstone.compaction.download import download
 from siltstone.compaction.messages import AcquireLockInput, RunInput
 from siltstone.deltas.batch import DeltaRows
-from siltstone.deltas.vetting import vetting
 from siltstone.settings import CollectionSettings, RunLimits
-from siltstone.stores.objects_memory import MemoryObjects
+from siltstone.stores.objects import StoredObject
+from siltstone.stores.objects_memory import MemoryObjects, _Entry
+from ulid import ULID
 
-from tests.faults.fuzz.watch import forget_peak, peak
+from tests.faults.fuzz.watch import forget_peak, peak, peak_of_reading
 from tests.faults.load import Stage
 
 MB = 2**20
 PART_ROWS = RunLimits().part_rows
 ROW_BYTES = 4_000  # of a row besides its vector: id, document, metadata as Python has them
+
+
+class DiskBody:
+    """A body in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return self.path.stat().st_size
+
+
+class DiskObjects(MemoryObjects):
+    """The store in memory, but for the bodies: every read is a new copy, as from S3."""
+
+    def __init__(self, clock: ManualClock, folder: Path) -> None:
+        super().__init__(clock)
+        self._folder = folder
+        folder.mkdir(parents=True)
+
+    def get(self, key: str, *, if_match: str | None = None) -> StoredObject:
+        found = super().get(key, if_match=if_match)
+        return StoredObject(found.info, cast(DiskBody, found.body).path.read_bytes())
+
+    def get_file(self, key: str, path: Path, *, if_match: str | None = None) -> None:
+        shutil.copyfile(cast(DiskBody, super().get(key, if_match=if_match).body).path, path)
+
+    def put_file(self, key: str, path: Path, *, sha256: str) -> str:
+        copy = self._folder / str(ULID())
+        shutil.copyfile(path, copy)
+        return self._add(key, copy).etag
+
+    def _append(self, key: str, body: bytes | None) -> _Entry:
+        if body is None:
+            return super()._append(key, None)
+        path = self._folder / str(ULID())
+        path.write_bytes(body)
+        return self._add(key, path)
+
+    def _add(self, key: str, path: Path) -> _Entry:
+        with path.open("rb") as file:
+            etag = hashlib.file_digest(file, "md5").hexdigest()
+        entry = replace(super()._append(key, b""), body=cast(bytes, DiskBody(path)), etag=etag)
+        self._history[key][-1] = entry
+        return entry
 
 
 def download_bound(delta_rows: int, dimension: int, run_rows: int) -> int:
@@ -56,6 +107,8 @@ def fill(stage: Stage, prefix: str, deltas: int, count: int, dimension: int) -> 
 def main(state: str, number: str, count: str, dimension: str, folder: str) -> None:
     limits = RunLimits(max_rows=10**7, max_bytes=2**40)
     stage = Stage(Path(folder), {"lines": CollectionSettings(dimension=int(dimension), limits=limits)})
+    buckets = [DiskObjects(stage.clock, Path(folder) / name) for name in ("deltas", "snapshots")]
+    stage.stores = replace(stage.stores, deltas=buckets[0], snapshots=buckets[1])
     if state == "download":
         fill(stage, "n", int(number), int(count), int(dimension))
     else:
@@ -65,33 +118,21 @@ def main(state: str, number: str, count: str, dimension: str, folder: str) -> No
         fill(stage, "n", 1, int(count), int(dimension))
     run = acquire_lock(AcquireLockInput(collection="lines", execution="measured", index=0), stage.stores, stage.clock)
     found: dict[str, int] = {}
-    before, stored = forget_peak(), _stored(stage)
+    stage.workspace.mkdir(parents=True, exist_ok=True)
+    largest = max(stage.stores.deltas.list("deltas/"), key=lambda info: info.size)
+    stage.stores.deltas.get_file(largest.key, stage.workspace / "largest.parquet")
+    reader = peak_of_reading(stage.workspace / "largest.parquet")
+    before = forget_peak()
     downloaded = download(RunInput(run=run), stage.stores, stage.clock, workspace=stage.workspace / "download")
-    found["rows"], found["reader"] = downloaded.rows, _peak_of_reader()
+    found["rows"], found["own"], found["reader"] = downloaded.rows, peak() - before, reader
     if state == "merge":
-        vetting.close()
-        before, stored = forget_peak(), _stored(stage)
+        before = forget_peak()
         stage.merge(run, downloaded)
         sizes = [info.size for info in stage.stores.snapshots.list("staging/") if info.key.endswith("data_level0.bin")]
         found["index"] = max(sizes)
         found["rows"] += int(number)
-    found["own"] = peak() - before - (_stored(stage) - stored)
+        found["own"] = peak() - before
     sys.stdout.write(json.dumps(found) + "\n")
-
-
-def _stored(stage: Stage) -> int:
-    """Bytes in the bucket, older versions too."""
-    store = stage.stores.snapshots
-    assert isinstance(store, MemoryObjects)
-    return sum(len(entry.body or b"") for entries in store._history.values() for entry in entries)
-
-
-def _peak_of_reader() -> int:
-    process = vetting._process
-    if process is None:
-        return 0
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

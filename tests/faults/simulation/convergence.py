@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from siltstone import keys
 from siltstone.compaction import lock
 
@@ -12,44 +15,48 @@ from tests.faults.simulation.world import COLLECTIONS, Action, World
 PATIENCE = 60  # executions: poison needs three that fail and one that moves it
 
 
-def converge(world: World) -> list[Action]:
-    """End what runs, let the scheduled machine run without faults, and look. Returns the actions. Raises `Violation`."""
-    actions: list[Action] = []
+Do = Callable[[Action], Any]
 
-    def do(*action: object) -> None:
-        actions.append(action)
-        world.apply(action)
+
+def converge(world: World, apply: Do, first_number: int) -> None:
+    """End what runs, let the scheduled machine run without faults, and look. Raises `Violation`.
+
+    ``apply``: does an action; ``first_number``: greater than that of any action so far.
+    """
+
+    def do(*action: Any) -> None:
+        apply(action)
 
     for number in range(3):
         do("skew", "producer", number, 0.0)
         do("skew", "reader", number, 0.0)
     do("skew", "operator", 0, 0.0)
+    do("deploy", False)
     for bucket in (world.deltas, world.snapshots):
         bucket.answer_in_large_pages()
     for name in list(world.executions):
         do("stop", name)
     do("advance", 7_200.0)  # leases expire, and so do functions and what was in flight
     _finish(world, do)
-    for _ in range(PATIENCE):
+    for number in range(first_number, first_number + PATIENCE):
         if not _pending(world):
             break
         do("advance", 130.0)
-        do("compact", None, True, 0.0)
+        do("compact", number, None, True, 0.0)
         _finish(world, do)
     else:
         raise Violation(f"nothing_is_lost: still pending after {PATIENCE} executions: {_pending(world)}")
-    for collection in COLLECTIONS:
-        _agree(world, collection, do)
-    return actions
+    for place, collection in enumerate(COLLECTIONS):
+        _agree(world, collection, first_number + PATIENCE + 2 * place, do)
 
 
-def _finish(world: World, do: object) -> None:
+def _finish(world: World, do: Callable[..., None]) -> None:
     """Every process runs to its end."""
     for _ in range(100_000):
         runnable = world.runnable()
         if not runnable:
             return
-        do("step", runnable[0].name, "ok")  # type: ignore[operator]
+        do("step", runnable[0].name, "ok")
     raise Violation("nothing_is_lost: something never ends")
 
 
@@ -57,7 +64,7 @@ def _pending(world: World) -> list[str]:
     return [found.key for found in world.deltas.list(keys.DELTAS)]
 
 
-def _agree(world: World, collection: str, do: object) -> None:
+def _agree(world: World, collection: str, number: int, do: Callable[..., None]) -> None:
     """A strong and a snapshot read of new processes say the same, what the oracle says; the lock is free."""
     facts = world.history.of(collection)
     if facts.pending:
@@ -65,8 +72,8 @@ def _agree(world: World, collection: str, do: object) -> None:
     if facts.current is None:
         return
     for strong in (True, False):
-        do("restart", 0)  # type: ignore[operator]
-        do("read", 0, collection, strong)  # type: ignore[operator]
+        do("restart", 0)
+        do("read", number + strong, 0, collection, strong)
         _finish(world, do)
     merged = [life for life in facts.births if life.number == 0 and life.identity in facts.accounted]
     missing = [

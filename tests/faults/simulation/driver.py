@@ -6,15 +6,29 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from siltstone.compaction.lock import LEASE_SECONDS, lock_id
 from siltstone.keys import STAGING
 
 from tests.faults.simulation.actors import IDS
 from tests.faults.simulation.stepping import Fault
 from tests.faults.simulation.world import COLLECTIONS, PRODUCERS, READERS, Action, World
 
+FREEZABLE = (
+    "Produce",
+    "Read",
+    "Rollback",
+    "Pin",
+    "AcquireLock",
+    "Download",
+    "Merge",
+    "Upload",
+    "PromotePointer",
+    "Retire",
+)
 CROWD = 14  # processes at once
+BACKLOG = 8  # pending deltas of a collection
 SECONDS = (0.2, 1.0, 5.0, 20.0, 61.0, 100.0, 130.0, 400.0, 1_000.0, 2_000.0, 4_000.0, 100_000.0)
-SECONDS_WEIGHTS = (10, 10, 10, 8, 10, 6, 6, 3, 1, 0.7, 0.5, 0.05)
+SECONDS_WEIGHTS = (10, 10, 10, 8, 12, 1, 3, 1, 0.3, 0.2, 0.2, 0.02)
 SKEWS = (0.0, 0.0, 3_600.0, -3_600.0, 1_300.0)
 LOST_ANSWERS = ("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException")
 
@@ -27,8 +41,10 @@ class Habits:
     fault_rate: float
     stickiness: float  # how likely the process that moved last moves again
     step_rate: float
+    poison: float  # how many in some eighty deltas
+    executions: int  # at once
     skewed: float  # how likely an execution's clocks are off
-    freezing: float  # how likely a process stands still for a while
+    freezing: dict[str, float]  # by what a process does: how likely it stands still for a while, at each call
     ambush: float  # how likely just before it changes what others see
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -36,20 +52,22 @@ class Habits:
     def of(chance: random.Random) -> Habits:
         faults = [fault for fault in get_args(Fault) if fault != "ok" and chance.random() < 0.7]
         weights = {
-            "produce": 30.0, "compact": 8.0, "deliver": 6.0, "lose": 1.0, "read": 20.0, "restart": 1.0, "rollback": 2.0,
+            "produce": 30.0, "compact": 8.0, "deliver": 6.0, "lose": 1.0, "read": 20.0, "restart": 1.0, "rollback": 3.0,
             "pin": 2.0, "unpin": 2.0, "give_up": 3.0, "stop": 1.0, "advance": 18.0, "skew": 1.0, "again": 3.0,
-            "land": 10.0, "expire": 0.3,
+            "land": 10.0, "expire": 0.3, "deploy": 0.3,
         }  # fmt: skip
         return Habits(
             faults=tuple(faults),
             fault_rate=chance.choice([0.0, 0.005, 0.02, 0.05]) if faults else 0.0,
             stickiness=chance.choice([0.0, 0.5, 0.9, 0.97]),
             step_rate=chance.choice([0.85, 0.92, 0.97]),
-            skewed=chance.choice([0.0, 0.2, 0.6]),
-            freezing=chance.choice([0.0, 0.003, 0.01]),
-            ambush=chance.choice([0.0, 0.05, 0.3]),
+            poison=chance.choice([0.0, 0.0, 0.0, 2.0]),
+            executions=chance.choice([1, 2, 2, 4]),
+            skewed=chance.choice([0.0, 0.3, 0.7]),
+            freezing={state: chance.choice([0.0, 0.0, 0.004, 0.03]) for state in FREEZABLE},
+            ambush=chance.choice([0.0, 0.05, 0.2]),
             weights={name: weight * chance.choice([0.0, 0.5, 1.0, 1.0, 2.0]) for name, weight in weights.items()}
-            | {"produce": 30.0, "compact": 8.0, "advance": chance.choice([6.0, 18.0])},
+            | {"produce": 30.0, "compact": 8.0, "advance": chance.choice([10.0, 25.0])},
         )
 
 
@@ -62,12 +80,14 @@ class Driver:
         self.habits = Habits.of(self.chance)
         self._last: str | None = None
         self._rollbacks: list[str] = []
-        self._chosen = 0
+        self.chosen = 0  # so many choices were made: also the number of what begins with one
+        self.deltas: list[int] = []
+        self._wrong = False
         self._frozen: dict[str, int] = {}  # until how many choices were made
 
     def next(self) -> Action:
         """An action that makes sense, as a rule."""
-        self._chosen += 1
+        self.chosen += 1
         runnable = self.world.runnable()
         if runnable and self.chance.random() < self.habits.step_rate:
             names = [process.name for process in runnable if self._moves(process.name)]
@@ -84,24 +104,32 @@ class Driver:
         moving = [process.name for process in self.world.runnable() if self._moves(process.name)]
         names, weights = zip(*self.habits.weights.items(), strict=True)
         action: Action = getattr(self, f"_{self.chance.choices(names, weights)[0]}")()
-        if len(moving) >= CROWD and action[0] in ("produce", "compact", "deliver", "read", "rollback", "again"):
+        crowded = len(moving) >= CROWD and action[0] in ("produce", "compact", "deliver", "read", "rollback", "again")
+        if moving and (crowded or self._is_enough(action)):
             return ("step", self.chance.choice(moving), "ok")
         return action
 
+    def _is_enough(self, action: Action) -> bool:
+        """A backlog that nobody keeps up with only makes every listing long."""
+        if action[0] in ("compact", "deliver"):
+            return len(self.world.executions) >= self.habits.executions
+        return action[0] == "produce" and len(self.world.history.of(action[3]).pending) >= BACKLOG
+
     def _freezes(self, name: str) -> bool:
         """Whether it stands still for a while: at any call, or just before one that others wait for."""
-        call = self.world.processes[name].call
+        process = self.world.processes[name]
+        call = process.call
         assert call is not None
-        rate = self.habits.freezing
+        rate = self.habits.freezing.get(process.notes["doer"].state, 0.0)
         if name not in self._frozen and call.write and call.store != "leases" and not call.key.startswith(STAGING):
             rate = self.habits.ambush
         if self.chance.random() >= rate:
             return False
-        self._frozen[name] = self._chosen + self.chance.choice([50, 150, 600, 1_500])
+        self._frozen[name] = self.chosen + self.chance.choice([30, 100, 300, 900])
         return True
 
     def _moves(self, name: str) -> bool:
-        return self._frozen.get(name, 0) <= self._chosen
+        return self._frozen.get(name, 0) <= self.chosen
 
     def _fault(self) -> Fault:
         if self.chance.random() >= self.habits.fault_rate:
@@ -112,12 +140,14 @@ class Driver:
         chance = self.chance
         ids = "".join(chance.sample(IDS, chance.choice([1, 1, 2, 3])))
         mixed = "".join(row_id.upper() if chance.random() < 0.3 else row_id for row_id in ids)
-        kind = chance.choices(["good", "bad", "poison"], [80, 4, 1])[0]
+        kind = chance.choices(["good", "bad", "poison"], [80, 3, self.habits.poison])[0]
         derived = f"batch-{chance.randrange(6)}.{chance.randrange(1, 6)}" if chance.random() < 0.2 else None
         if kind == "poison":
             derived = None
+        self.deltas.append(self.chosen)
         return (
             "produce",
+            self.chosen,
             chance.randrange(PRODUCERS),
             chance.choice(COLLECTIONS),
             mixed,
@@ -128,18 +158,33 @@ class Driver:
         )
 
     def _compact(self) -> Action:
+        if self._locked_by_the_dead() and self.chance.random() < 0.7:
+            return ("advance", LEASE_SECONDS + 1.0)
         asked = self.chance.choice([None, None, [self.chance.choice(COLLECTIONS)]])
         skew = self.chance.choice(SKEWS) if self.chance.random() < self.habits.skewed else 0.0
-        return ("compact", asked, self.chance.random() < 0.5, skew)
+        return ("compact", self.chosen, asked, self.chance.random() < 0.5, skew)
+
+    def _locked_by_the_dead(self) -> bool:
+        """Whether a lock is held by somebody who is no more: who starts next only finds that out."""
+        leases = [self.world.leases.read(lock_id(collection)) for collection in COLLECTIONS]
+        alive = {*self.world.executions, *(name.partition("#")[0] for name in self.world.processes)}
+        return any(
+            lease is not None
+            and lease.owner is not None
+            and lease.owner.rpartition("-")[0] not in alive
+            and lease.expires > self.world.clock.now()
+            for lease in leases
+        )
 
     def _deliver(self) -> Action:
-        return ("deliver", self.chance.randint(1, 5), self.chance.random() < 0.2)
+        return ("deliver", self.chosen, self.chance.randint(1, 5), self.chance.random() < 0.2)
 
     def _lose(self) -> Action:
         return ("lose", self.chance.randint(1, 3))
 
     def _read(self) -> Action:
-        return ("read", self.chance.randrange(READERS), self.chance.choice(COLLECTIONS), self.chance.random() < 0.7)
+        strong = self.chance.random() < 0.7
+        return ("read", self.chosen, self.chance.randrange(READERS), self.chance.choice(COLLECTIONS), strong)
 
     def _restart(self) -> Action:
         return ("restart", self.chance.randrange(READERS))
@@ -147,13 +192,14 @@ class Driver:
     def _rollback(self) -> Action:
         if not self._rollbacks or self.chance.random() < 0.6:
             self._rollbacks.append(f"rollback-{len(self._rollbacks)}")
-        return ("rollback", self.chance.choice(COLLECTIONS), self.chance.choice([0, 1, 1, 2, 3]), self._rollbacks[-1])
+        back = self.chance.choice([0, 1, 1, 2, 3])
+        return ("rollback", self.chosen, self.chance.choice(COLLECTIONS), back, self._rollbacks[-1])
 
     def _pin(self) -> Action:
-        return ("pin", self.chance.choice(COLLECTIONS), self.chance.randrange(8), True)
+        return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(8), True)
 
     def _unpin(self) -> Action:
-        return ("pin", self.chance.choice(COLLECTIONS), self.chance.randrange(8), False)
+        return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(8), False)
 
     def _give_up(self) -> Action:
         runs = [run.name for execution in self.world.executions.values() for run in execution.runs]
@@ -170,10 +216,15 @@ class Driver:
         return ("skew", who, self.chance.randrange(many), self.chance.choice(SKEWS))
 
     def _again(self) -> Action:
-        return ("again", self.chance.randrange(max(1, len(self.world.history.lives))))
+        return ("again", self.chosen, self.chance.choice(self.deltas) if self.deltas else 0)
 
     def _land(self) -> Action:
-        return ("land", self.chance.randrange(max(1, len(self.world.gate.in_flight))))
+        flying = [each.process.name for each in self.world.gate.in_flight]
+        return ("land", self.chance.choice(flying) if flying else "")
+
+    def _deploy(self) -> Action:
+        self._wrong = not self._wrong
+        return ("deploy", self._wrong)
 
     def _expire(self) -> Action:
         return ("expire",)

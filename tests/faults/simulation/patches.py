@@ -1,4 +1,4 @@
-"""What makes a replay exact and a step quick: names from a seed, pools that run in line, a disk that a crash leaves as it is.
+"""What makes a replay exact and a step quick: names from a seed, pools that run in line, a disk that crashes leave.
 
 Nothing here changes what the code under test does; it changes where chance comes from.
 """
@@ -96,7 +96,12 @@ def simulated(stepper: Stepper, seed: object) -> Iterator[None]:
         randomness=lambda _: random.Random(f"{seed} {next(numbers)}").randbytes(10),
         policy=ulid.LaxMonotonicPolicy(),
     )
-    chance = random.Random(f"{seed} ids")
+
+    def urandom(size: int) -> bytes:
+        process = stepper.current
+        assert process is not None
+        return random.Random(f"{seed} {process.name} {process.calls}").randbytes(size)
+
     with ExitStack() as stack:
         for module in (
             siltstone.parallel,
@@ -107,7 +112,7 @@ def simulated(stepper: Stepper, seed: object) -> Iterator[None]:
             stack.enter_context(mock.patch.object(module, "ThreadPoolExecutor", pool))
         patches: list[tuple[Any, str, Any]] = [
             (ulid, "default_generator", names),
-            (siltstone.deltas.ids, "os", SimpleNamespace(urandom=chance.randbytes)),
+            (siltstone.deltas.ids, "os", SimpleNamespace(urandom=urandom)),
             (siltstone.deltas.writer, "delta_ids", OfProducer()),
             (siltstone.compaction.rebuild, "MAX_BATCH", REBUILD_ROWS),
             (siltstone.compaction.upload, "installed", lambda _: "simulated"),

@@ -28,7 +28,7 @@ Fault = Literal[
 WORKER_PATIENCE = 60.0  # seconds of real time between two store calls: more is a deadlock of the simulation itself
 
 
-class Crash(BaseException):  # noqa: N818 - nothing of the code under test may catch it
+class Crash(BaseException):
     """The process is gone. What its ``finally`` blocks ask of a store after that reaches no store."""
 
 

@@ -33,6 +33,10 @@ class WatchedObjects(MemoryObjects):
         self._tell = tell
         self._doer = doer
 
+    def first_body(self, key: str) -> bytes:
+        """What was put under a key the first time."""
+        return next(entry.body for entry in self._history[key] if entry.body is not None)
+
     def answer_in_large_pages(self) -> None:
         """From now on a listing is one page, as a rule."""
         self._page_size = 1_000

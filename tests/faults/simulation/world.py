@@ -1,7 +1,7 @@
 """A small world: two collections, their stores, and everybody who works on them, moved one store call at a time.
 
-What happens is a list of *actions*, tuples of plain values. `World.apply` takes one and says whether it made sense; then
-the invariants are asked about all that happened. Who chooses the actions (a seed, Hypothesis, a recorded list) is
+What happens is a list of *actions*, tuples of plain values. `World.apply` takes one and says whether it made sense;
+then the invariants are asked about all that happened. Who chooses the actions (a seed, Hypothesis, a recorded list) is
 no matter of the world: the same actions in the same order are the same history, to the last key.
 
 One **step** is one store call that was decided: done, refused, lost, or ended with its process.
@@ -13,9 +13,9 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from siltstone.compaction.retention import pin, unpin
 from siltstone.compaction.rollback import rollback
 from siltstone.compaction.start_compaction import start_compaction
 from siltstone.errors import SiltstoneError, UnknownBatch
-from siltstone.settings import CollectionSettings, DueSettings, RetentionSettings, RunLimits
+from siltstone.settings import CollectionSettings, DueSettings, HnswSettings, RetentionSettings, RunLimits
 from siltstone.stores import Stores
 from siltstone.stores.ledger import Attempt, BatchItem, Counts
 from siltstone.stores.ledger_memory import MemoryLedger
@@ -63,8 +63,10 @@ SETTINGS = CollectionSettings(
     space="l2",
     due=DueSettings(max_age_seconds=120, min_deltas=3),
     retention=RETENTION,
-    limits=RunLimits(max_rows=6, part_rows=2),  # several parts, so that merges have turns
+    limits=RunLimits(max_rows=12, part_rows=2),  # several parts, so that merges have turns
 )
+
+WRONG = SETTINGS.model_copy(update={"model": "another", "hnsw": HnswSettings(max_neighbors=8)})
 
 
 class World:
@@ -74,7 +76,7 @@ class World:
         self.seed = seed
         self.stepper = Stepper()
         self._stack = ExitStack()
-        memory = Path("/dev/shm")  # noqa: S108 - private, and removed
+        memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="siltstone-faults-", dir=memory if memory.is_dir() else None))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._stack.enter_context(simulated(self.stepper, seed))
@@ -96,6 +98,7 @@ class World:
             hints=UnkindHints(self.hints, self.gate),
             settings=book(COLLECTIONS, SETTINGS),
         )
+        self._deployed = self.stores  # what the machine's functions work with
         self.history = History(self.deltas, self.snapshots)
         self.processes: dict[str, Process] = {}
         self.executions: dict[str, Execution] = {}
@@ -103,7 +106,8 @@ class World:
         self.producers = [Actor(f"producer-{number}", self.clock) for number in range(PRODUCERS)]
         self.operator = Actor("operator", self.clock)
         self._environments: dict[str, list[Path]] = {}
-        self._starting: list[dict[str, Any]] = []
+        self._starting: list[tuple[str, dict[str, Any], float]] = []
+        self._keys: dict[int, str] = {}  # of deltas, by the number of the action that wrote them
         self._numbers: Counter[str] = Counter()
         self.done: Counter[str] = Counter()  # actions and faults, for the report
         self.errors: Counter[str] = Counter()
@@ -122,8 +126,6 @@ class World:
 
     def close(self) -> None:
         """End all processes, remove all files."""
-        for reader in self.readers:
-            self.stepper.current = None
         self._stack.close()
 
     @property
@@ -165,11 +167,12 @@ class World:
         self._settle(process)
         return True
 
-    def _do_land(self, place: int) -> bool:
-        """A write arrives whose caller gave up."""
-        if place >= len(self.gate.in_flight):
+    def _do_land(self, name: str) -> bool:
+        """A write of a process arrives, though it had given it up."""
+        flying = next((each for each in self.gate.in_flight if each.process.name == name), None)
+        if flying is None:
             return False
-        self.gate.land(self.gate.in_flight[place])
+        self.gate.land(flying)
         self._start_executions()
         return True
 
@@ -192,10 +195,18 @@ class World:
         return True
 
     def _do_produce(
-        self, producer: int, collection: str, ids: str, kind: str, derived: str | None, same: bool, tries: int
+        self,
+        number: int,
+        producer: int,
+        collection: str,
+        ids: str,
+        kind: str,
+        derived: str | None,
+        same: bool,
+        tries: int,
     ) -> bool:
         """A producer writes a delta."""
-        actor, number = self.producers[producer], self._next("delta")
+        actor = self.producers[producer]
         delta = Delta(number, collection, ids, kind, derived, same)  # type: ignore[arg-type]
         settings = self.stores.settings.resolve(collection)
 
@@ -205,6 +216,7 @@ class World:
                     self._tell(Acknowledged(part.key, part.etag))
 
         def intend(key: str) -> tuple[str, Any, str | None]:
+            self._keys[number] = key
             return delta.kind, delta.operations(key.split("/")[-2], settings), delta.batch_id
 
         self._process(
@@ -217,34 +229,29 @@ class World:
         )
         return True
 
-    def _do_again(self, place: int) -> bool:
-        """A producer's late retry: some delta's bytes are put again, create-only, long after."""
-        lives = [life for each in self.history.lives.values() for life in each]
-        if place >= len(lives):
+    def _do_again(self, number: int, delta: int) -> bool:
+        """A producer's late retry: the bytes of a delta are put again, create-only, long after."""
+        key = self._keys.get(delta)
+        if key is None:
             return False
-        life, actor, number = lives[place], self.producers[0], self._next("delta")
-        body = next(
-            (event for event in self._bodies(life.key) if event is not None),
-            None,
-        )
-        if body is None:
-            return False
+        body = self.deltas.first_body(key)
         self._process(
             f"late-retry#{number}",
-            actor,
-            lambda: self.stores.deltas.put(life.key, body, create_only=True),
-            Doer("Produce", life.key.split("/")[1]),
+            self.producers[0],
+            lambda: self.stores.deltas.put(key, body, create_only=True),
+            Doer("Produce", key.split("/")[1]),
             expected=("PreconditionFailed",),
         )
         return True
 
-    def _do_compact(self, collections: list[str] | None, force: bool, skew: float) -> bool:
+    def _do_compact(self, number: int, collections: list[str] | None, force: bool, skew: float) -> bool:
         """The schedule, or a person, starts an execution, whose functions' clocks are off by ``skew`` seconds."""
-        self._starting.append({"operation": "compact", "collections": collections, "force": force})
-        self._start_executions(skew)
+        request = {"operation": "compact", "collections": collections, "force": force}
+        self._starting.append((f"execution-{number}", request, skew))
+        self._start_executions()
         return True
 
-    def _do_deliver(self, count: int, again: bool) -> bool:
+    def _do_deliver(self, number: int, count: int, again: bool) -> bool:
         """The queue hands messages to the starter; ``again``: it will hand them over once more."""
         gathered = self.hints[:count]
         if not gathered:
@@ -257,11 +264,11 @@ class World:
             if process.error is not None and not again:
                 self.hints.extend(gathered)
 
-        actor = Actor("starter", self.clock)
+        machine = _Machine(self, f"execution-{number}")
         self._process(
-            f"starter#{self._next('starter')}",
-            actor,
-            lambda: start_compaction(bodies, self),  # type: ignore[arg-type]
+            f"starter#{number}",
+            Actor("starter", self.clock),
+            lambda: start_compaction(bodies, machine),
             Doer("Start"),
             then=then,
             seconds=60.0,
@@ -274,10 +281,10 @@ class World:
         del self.hints[:count]
         return lost
 
-    def start(self, request: Any) -> str:
-        """`siltstone.stores.machines.Machine`, for the starter and the machine's own continuation."""
-        name = f"execution-{self._numbers['asked']}"
-        self.gate.call(Call("machine", "start", name, write=True), lambda: self._starting.append(dict(request)))
+    def start(self, name: str, request: Any) -> str:
+        """What Step Functions does when it is asked to start an execution."""
+        call = Call("machine", "start", name, write=True)
+        self.gate.call(call, lambda: self._starting.append((name, dict(request), 0.0)))
         return name
 
     def _do_give_up(self, name: str, error: str) -> bool:
@@ -302,7 +309,7 @@ class World:
         self.done["executions stopped by hand"] += 1
         return True
 
-    def _do_read(self, reader: int, collection: str, strong: bool) -> bool:
+    def _do_read(self, number: int, reader: int, collection: str, strong: bool) -> bool:
         """A reader is asked for everything."""
         actor = self.readers[reader]
         if actor.process_name in self.attempts:
@@ -330,7 +337,7 @@ class World:
             )
 
         process = self._process(
-            f"{actor.name}#{self._next('read')}",
+            f"{actor.name}#{number}",
             actor,
             lambda: actor.ask(collection, strong=strong),
             Doer("Read", collection),
@@ -351,20 +358,20 @@ class World:
         actor.restart()
         return True
 
-    def _do_rollback(self, collection: str, back: int, name: str) -> bool:
+    def _do_rollback(self, number: int, collection: str, back: int, name: str) -> bool:
         """The operator goes back some versions. The same ``name`` again is the same attempt, after a crash."""
         versions = [each for each, facts in self.history.of(collection).versions.items() if not facts.removed]
         if len(versions) <= back or any(process.name.startswith(f"{name}#") for process in self.processes.values()):
             return False
         to = sorted(versions, key=token_of)[-1 - back]
         self._operate(
-            f"{name}#{self._next(name)}",
+            f"{name}#{number}",
             lambda: rollback(collection, to, self.stores, self.operator.clock, execution=name),
             Doer("Rollback", collection),
         )
         return True
 
-    def _do_pin(self, collection: str, back: int, pinned: bool) -> bool:
+    def _do_pin(self, number: int, collection: str, back: int, pinned: bool) -> bool:
         """The operator pins a version, or lets it go."""
         facts = self.history.of(collection)
         versions = [version for version, each in facts.versions.items() if not each.removed]
@@ -381,7 +388,7 @@ class World:
 
         work = pin if pinned else unpin
         process = self._operate(
-            f"pin#{self._next('pin')}",
+            f"pin#{number}",
             lambda: work(self.stores.snapshots, collection, version),
             Doer("Pin", collection),
             then=then,
@@ -389,6 +396,16 @@ class World:
         )
         self.attempts["pin"] = process
         self._run(process)
+        return True
+
+    def _do_deploy(self, wrong: bool) -> bool:
+        """Somebody deploys settings that differ from what the collections are made of, or the right ones again.
+
+        Before a collection has a version nothing says what is right, so it waits for those.
+        """
+        if any(self.history.of(collection).current is None for collection in COLLECTIONS):
+            return False
+        self._deployed = replace(self.stores, settings=book(COLLECTIONS, WRONG if wrong else SETTINGS))
         return True
 
     def _do_expire(self) -> bool:
@@ -458,22 +475,19 @@ class World:
             self.history.intended[event.etag] = acting.notes["intend"](event.key)  # type: ignore[union-attr]
         self._events.append(event)
 
-    def _bodies(self, key: str) -> Iterator[bytes]:
-        """Bodies that a key ever had. The store keeps them all."""
-        return (entry.body for entry in self.deltas._history.get(key, []) if entry.body is not None)  # noqa: SLF001
-
     def _next(self, what: str) -> int:
         self._numbers[what] += 1
         return self._numbers[what]
 
     # The machine ----------------------------------------------------------------------------------------------------
 
-    def _start_executions(self, skew: float = 0.0) -> None:
+    def _start_executions(self) -> None:
         while self._starting:
-            request = self._starting.pop(0)
+            asked, request, skew = self._starting.pop(0)
             if len(self.executions) >= 4:
                 continue  # the schedule starts another; this keeps the world small
-            name = f"execution-{self._next('execution')}"
+            times = self._next(asked)
+            name = asked if times == 1 else f"{asked}-{times}"  # asked twice, by a request that was sent twice
             self.executions[name] = Execution(name, messages.ListCollectionsInput(**request), self.clock.now(), skew)
             self._invoke(name)
 
@@ -493,6 +507,7 @@ class World:
             lease.version if lease else None,
             lease.token if lease else None,
         )
+        stores = self._deployed
         more: dict[str, Any] = {}
         if state in ("Download", "Merge"):
             idle = self._environments.setdefault(state, [])
@@ -516,7 +531,7 @@ class World:
         process = self._process(
             f"{name}/{state}#{attempt}",
             function,
-            lambda: FUNCTIONS[state](request, self.stores, function.clock, **more),
+            lambda: FUNCTIONS[state](request, stores, function.clock, **more),
             doer,
             then=then,
             seconds=FUNCTION_SECONDS,
@@ -548,9 +563,11 @@ class World:
                 self._tell_end(run, over=False)
         if run is not None and run.outcome is not None:
             self._run_ended(run)
-        elif (run is not None and error is not None) or (run is None and error is not None and not execution.over):
-            self._invoke(name)
-        elif run is not None:
+        elif (
+            (run is not None and error is not None)
+            or (run is None and error is not None and not execution.over)
+            or run is not None
+        ):
             self._invoke(name)
         if execution.over or (execution.listed is not None and all(each.outcome for each in execution.runs)):
             self._execution_ended(execution)
@@ -570,9 +587,12 @@ class World:
             return
         request = execution.next_request() if execution.listed is not None else None
         if request is not None:
-            actor = Actor("machine", self.clock)
             self._process(
-                f"{execution.name}/StartNext", actor, lambda: self.start(request), Doer("Start"), seconds=90.0
+                f"{execution.name}/StartNext",
+                Actor("machine", self.clock),
+                lambda: self.start(f"{execution.name}+", request),
+                Doer("Start"),
+                seconds=90.0,
             )
 
     def _waiting_runs(self) -> list[tuple[CollectionRun, float]]:
@@ -597,6 +617,17 @@ class World:
             raise Violation(f"every_record_is_accounted_for: nobody knows {batch_id}") from None
 
 
+@dataclass(frozen=True)
+class _Machine:
+    """`siltstone.stores.machines.Machine`: executions that a starter starts are called after it."""
+
+    world: World
+    name: str
+
+    def start(self, request: Mapping[str, Any]) -> str:
+        return self.world.start(self.name, request)
+
+
 class _Function(Actor):
     """A function's environment."""
 
@@ -609,6 +640,3 @@ def _possible(call: Call, fault: Fault) -> bool:
         # Who gives up an unconditional delete and does the contrary next can't be told from who wanted the delete.
         return call.write and (call.conditional or call.operation not in ("delete", "delete_many"))
     return fault != "conflict" or call.conditional
-
-
-__all__ = ["COLLECTIONS", "READERS", "Action", "Violation", "World", "replace"]

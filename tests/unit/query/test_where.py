@@ -49,14 +49,14 @@ filters = st.recursive(leaves, _joined, max_leaves=5)
 
 
 @pytest.fixture(scope="module")
-def collection() -> Iterator[Any]:
-    client = chromadb.EphemeralClient()
-    made = client.get_or_create_collection("where-rows", embedding_function=None)
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    client = chromadb.PersistentClient(tmp_path_factory.mktemp("chroma"))
+    made = client.create_collection("where-rows", embedding_function=None)
     made.upsert(ids=IDS, embeddings=np.eye(len(ROWS), dtype=np.float32), metadatas=ROWS)
     bare = np.ones((1, len(ROWS)), np.float32)
     made.upsert(ids=[BARE], embeddings=bare)
     yield made
-    client.delete_collection("where-rows")
+    client.close()
 
 
 def _ours(where: dict[str, Any]) -> set[str]:

@@ -38,13 +38,13 @@ PATTERNS = [
 
 
 @pytest.fixture(scope="module")
-def collection() -> Iterator[Any]:
-    client = chromadb.EphemeralClient()
-    made = client.get_or_create_collection("where-documents", embedding_function=None)
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    client = chromadb.PersistentClient(tmp_path_factory.mktemp("chroma"))
+    made = client.create_collection("where-documents", embedding_function=None)
     vectors = np.random.default_rng(0).normal(size=(len(IDS), 8)).astype(np.float32)
     made.upsert(ids=IDS, embeddings=vectors, documents=DOCUMENTS)  # type: ignore[arg-type]
     yield made
-    client.delete_collection("where-documents")
+    client.close()
 
 
 def same(collection: Any, where: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import chromadb
@@ -145,7 +146,7 @@ def test_a_text_in_a_collection_for_receipts_is_refused() -> None:
         records("lines", Text(collection="texts", id="a", text="b"))
 
 
-def test_the_metadata_is_what_chroma_takes_and_the_provenance_fits_beside_it() -> None:
+def test_the_metadata_is_what_chroma_takes_and_the_provenance_fits_beside_it(tmp_path: Path) -> None:
     told = provenance(
         model="text-embedding-3-small", input_format="word-context-v1", input_sha256="ab", batch_id="b", delta_id="d"
     )
@@ -154,7 +155,7 @@ def test_the_metadata_is_what_chroma_takes_and_the_provenance_fits_beside_it() -
     for record in rows:
         assert not told.keys() & record.metadata.keys()
         assert check_metadata(record.metadata) == record.metadata
-    with chromadb.EphemeralClient() as client:
+    with chromadb.PersistentClient(tmp_path) as client:
         collection = client.create_collection("records-metadata")
         collection.upsert(
             ids=[record.record_id for record in rows],
@@ -163,7 +164,6 @@ def test_the_metadata_is_what_chroma_takes_and_the_provenance_fits_beside_it() -
             metadatas=[{**record.metadata, **told} for record in rows],
         )
         found = collection.get(ids=[record.record_id for record in rows])
-        client.delete_collection("records-metadata")
     assert dict(zip(found["ids"], found["metadatas"] or [], strict=True)) == {
         record.record_id: {**record.metadata, **told} for record in rows
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import chromadb
@@ -110,16 +111,15 @@ def test_what_is_accepted_comes_back_from_the_body_unchanged(metadata: dict[str,
     }
 
 
-def test_chroma_keeps_every_kind_of_accepted_value_exactly() -> None:
+def test_chroma_keeps_every_kind_of_accepted_value_exactly(tmp_path: Path) -> None:
     metadata = check_metadata(
         {"s": "", "nul": "a\x00b", "i": 2**63 - 1, "low": -(2**63), "f": 0.1, "whole": 3.0, "t": True, "z": -0.0}
         | {"ls": ["a"], "li": [1, 2], "lf": [0.5, 2.0], "lb": [True, False], "ümlaut key": "ß"}
     )
-    with chromadb.EphemeralClient() as client:
+    with chromadb.PersistentClient(tmp_path) as client:
         collection = client.create_collection("kept-exactly")
         collection.upsert(ids=["x"], embeddings=[[1.0, 0.0]], documents=["d"], metadatas=[dict(metadata)])
         found = collection.get(ids=["x"])["metadatas"]
-        client.delete_collection("kept-exactly")
     assert found is not None
     assert found[0] == metadata
     assert {key: type(value) for key, value in found[0].items()} == {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -11,6 +11,7 @@ from siltstone import keys
 from siltstone.clock import Clock
 from siltstone.compaction import download, promote_pointer, retention, rollback, selection
 from siltstone.compaction.documents import Manifest, Pin
+from siltstone.compaction.manifests import read_manifest
 from siltstone.compaction.messages import PromotePointerInput, PromotePointerOutput, Run
 from siltstone.compaction.pointer import read_pointer
 from siltstone.compaction.staging import read_document
@@ -20,7 +21,7 @@ from siltstone.stores import Stores
 from siltstone.stores.leases_memory import MemoryLeases
 from siltstone.stores.objects import ObjectStore
 
-from tests.faults.simulation import machine, world
+from tests.faults.simulation import machine
 
 Mutation = Callable[[], AbstractContextManager[object]]
 
@@ -144,24 +145,13 @@ def any_version_the_pointer_names() -> AbstractContextManager[object]:
     return mock.patch.object(reader.SnapshotReader, "_ask", ask)
 
 
-def without_settings_check() -> AbstractContextManager[object]:
-    """The stage's settings win over the manifest's."""
-    real = download._applied
+def stage_settings_win() -> AbstractContextManager[object]:
+    """Download judges by what the stage says now, whatever the manifest says."""
 
     def applied(stores: Stores, collection: str, pin: Pin, settings: Any) -> Any:
-        return real(stores, collection, pin, world.SETTINGS)
+        return set(read_manifest(stores.snapshots, collection, pin.version).applied) if pin.version else set()
 
-    @contextmanager
-    def both() -> Iterator[None]:
-        from siltstone.compaction import work
-
-        with (
-            mock.patch.object(download, "_applied", applied),
-            mock.patch.object(work, "SettingsMismatch", AssertionError),
-        ):
-            yield
-
-    return both()
+    return mock.patch.object(download, "_applied", applied)
 
 
 MUTATIONS: dict[str, tuple[Mutation, str]] = {
@@ -177,4 +167,5 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "poison without a name": (poison_without_a_name, "deltas_leave_only_merged"),
     "removal without a mark": (removal_without_a_mark, "named_objects_exist"),
     "a failed refresh is done": (any_version_the_pointer_names, "readers_see_one_version"),
+    "the stage's settings win": (stage_settings_win, "deltas_leave_only_merged"),
 }

@@ -88,6 +88,8 @@ class Driver:
     def next(self) -> Action:
         """An action that makes sense, as a rule."""
         self.chosen += 1
+        if self._wrong and self.chance.random() < 0.01:
+            return self._deploy()  # somebody notices
         runnable = self.world.runnable()
         if runnable and self.chance.random() < self.habits.step_rate:
             names = [process.name for process in runnable if self._moves(process.name)]
@@ -196,7 +198,7 @@ class Driver:
         return ("rollback", self.chosen, self.chance.choice(COLLECTIONS), back, self._rollbacks[-1])
 
     def _pin(self) -> Action:
-        return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(8), True)
+        return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(6), True)
 
     def _unpin(self) -> Action:
         return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(8), False)

@@ -10,6 +10,7 @@ One **step** is one store call that was decided: done, refused, lost, or ended w
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import tempfile
 from collections import Counter
@@ -57,16 +58,19 @@ PRODUCERS = 3
 READERS = 3
 FUNCTION_SECONDS = 900.0  # Lambda's own limit: what still runs is ended
 STAGING_SECONDS = 2 * 86_400
-RETENTION = RetentionSettings(keep_seconds=1_800, keep_at_least=1, grace_seconds=1_300)
-SETTINGS = CollectionSettings(
-    dimension=2,
-    space="l2",
-    due=DueSettings(max_age_seconds=120, min_deltas=3),
-    retention=RETENTION,
-    limits=RunLimits(max_rows=12, part_rows=2),  # several parts, so that merges have turns
-)
 
-WRONG = SETTINGS.model_copy(update={"model": "another", "hnsw": HnswSettings(max_neighbors=8)})
+
+def settings_of(seed: object) -> CollectionSettings:
+    """What the collections of a seed's world are made of, how much a run takes, and how soon versions go."""
+    chance = random.Random(f"settings {seed}")
+    keep, grace = chance.choice([(1_800, 1_300), (300, 300), (0, 0)])
+    return CollectionSettings(
+        dimension=2,
+        space="l2",
+        due=DueSettings(max_age_seconds=120, min_deltas=3),
+        retention=RetentionSettings(keep_seconds=keep, keep_at_least=chance.choice([1, 1, 3]), grace_seconds=grace),
+        limits=RunLimits(max_rows=chance.choice([4, 12]), part_rows=chance.choice([1, 2, 5])),  # merges have turns
+    )
 
 
 class World:
@@ -74,6 +78,7 @@ class World:
 
     def __init__(self, seed: object = 0) -> None:
         self.seed = seed
+        self.settings = settings_of(seed)
         self.stepper = Stepper()
         self._stack = ExitStack()
         memory = Path("/dev/shm")
@@ -96,7 +101,7 @@ class World:
             ledger=UnkindLedger(self.ledger, self.gate),  # type: ignore[arg-type]
             sources=MemorySources(),
             hints=UnkindHints(self.hints, self.gate),
-            settings=book(COLLECTIONS, SETTINGS),
+            settings=book(COLLECTIONS, self.settings),
         )
         self._deployed = self.stores  # what the machine's functions work with
         self.history = History(self.deltas, self.snapshots)
@@ -148,7 +153,7 @@ class World:
         if self._events:
             events = self._events.copy()
             self._events.clear()
-            check(self.history, events, self._ledger_item, RETENTION)
+            check(self.history, events, self._ledger_item, self.settings.retention)
 
     def _do_step(self, name: str, fault: Fault) -> bool:
         """Decide a process's store call."""
@@ -405,7 +410,14 @@ class World:
         """
         if any(self.history.of(collection).current is None for collection in COLLECTIONS):
             return False
-        self._deployed = replace(self.stores, settings=book(COLLECTIONS, WRONG if wrong else SETTINGS))
+        other = self.settings.model_copy(update={"model": "another", "hnsw": HnswSettings(max_neighbors=8)})
+        self._deployed = replace(self.stores, settings=book(COLLECTIONS, other if wrong else self.settings))
+        return True
+
+    def _do_calm(self) -> bool:
+        """From now on listings are whole, as they are where few write."""
+        for bucket in (self.deltas, self.snapshots):
+            bucket.answer_in_large_pages()
         return True
 
     def _do_expire(self) -> bool:

@@ -22,6 +22,7 @@ from siltstone.stores.aws import CLIENT_CONFIG
 from siltstone.stores.hints_sqs import SqsHints
 from siltstone.stores.leases_dynamo import DynamoLeases
 from siltstone.stores.ledger_dynamo import DynamoLedger
+from siltstone.stores.machines import Machine, StepFunctionsMachine
 from siltstone.stores.objects_s3 import S3Objects
 from siltstone.stores.sources_dynamo import DynamoSources
 
@@ -59,6 +60,10 @@ class Target:
         if name not in self.outputs:
             raise TargetMissing(f"The stack of {self.name} has no output {name}.", remedy="Deploy this release.")
         return self.outputs[name]
+
+    def machine(self, name: str) -> Machine:
+        """A deployed state machine by its CamelCase name: ``Embedding``, ``Compaction``."""
+        return StepFunctionsMachine(self.output(f"{name}MachineArn"), self.make_client("stepfunctions"))
 
     def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
         """Call a deployed function by its CamelCase name. What it raises is raised here, as the same class."""

@@ -102,6 +102,10 @@ class UnknownSource(NotFound):
     """The source table has no such source."""
 
 
+class UnknownExecution(NotFound):
+    """The state machine has no execution of this name, or it ended more than 90 days ago."""
+
+
 class ObjectNotFound(NotFound):
     """The object store has no object under this key."""
 
@@ -192,6 +196,10 @@ class SubmissionUnclear(Transient):
 
 class IllegalTransition(Refused):
     """A batch can't go from its present status to the one that was asked for."""
+
+
+class CollectionPaused(Refused):
+    """An operator has paused the compaction of this collection; the message says since when and why."""
 
 
 class BacklogTooLarge(Refused):

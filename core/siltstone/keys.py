@@ -20,6 +20,7 @@ BATCHES = "batches/"
 SNAPSHOTS = "snapshots/"
 STAGING = "staging/"
 ALIASES = "aliases/"
+PAUSED = "paused/"
 
 DELTA_FILE = "embeddings.parquet"
 LEGACY_DELTA_FILE = "embeddings.json.gz"
@@ -99,6 +100,11 @@ def pointer(collection: str) -> str:
 def alias(name: str) -> str:
     """Key of an alias, in the snapshot bucket: the name of a collection."""
     return f"{ALIASES}{name}.txt"
+
+
+def pause(collection: str | None) -> str:
+    """Key of the small object that pauses a collection, or all of them: no collection's name starts with ``_``."""
+    return f"{PAUSED}{collection or '_all'}.json"
 
 
 def pins(collection: str) -> str:

@@ -4,7 +4,7 @@
 PLANNED ─> SUBMITTING ─> SUBMITTED ─> EMBEDDED ─┬> COMPLETE
    ^           ^             │                  │
    │           └─ full queue ┘                  │            any of the open ones ─> FAILED
-   └────────────── rows to retry: next attempt ─┘
+   └────────────── rows to retry: next attempt ─┘            any of the open ones ─> CANCELLED, on request
 ```
 Every write is conditional on the version that was read, so two executions of one batch can't both move it.
 """
@@ -19,17 +19,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from siltstone.errors import IllegalTransition
 
-BatchState = Literal["PLANNED", "SUBMITTING", "SUBMITTED", "EMBEDDED", "COMPLETE", "FAILED"]
+BatchState = Literal["PLANNED", "SUBMITTING", "SUBMITTED", "EMBEDDED", "COMPLETE", "FAILED", "CANCELLED"]
 
-CLOSED: frozenset[BatchState] = frozenset({"COMPLETE", "FAILED"})
+CLOSED: frozenset[BatchState] = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
 
 _MOVES: dict[BatchState, frozenset[BatchState]] = {
-    "PLANNED": frozenset({"PLANNED", "SUBMITTING", "SUBMITTED", "FAILED"}),  # SUBMITTED at once: an adopted batch
-    "SUBMITTING": frozenset({"SUBMITTING", "SUBMITTED", "FAILED"}),  # again: the provider does not have the one before
-    "SUBMITTED": frozenset({"SUBMITTING", "EMBEDDED", "FAILED"}),  # back: its queue was full
-    "EMBEDDED": frozenset({"PLANNED", "COMPLETE", "FAILED"}),
+    # SUBMITTED at once: an adopted batch.
+    "PLANNED": frozenset({"PLANNED", "SUBMITTING", "SUBMITTED", "FAILED", "CANCELLED"}),
+    # SUBMITTING again: the provider does not have the one before.
+    "SUBMITTING": frozenset({"SUBMITTING", "SUBMITTED", "FAILED", "CANCELLED"}),
+    "SUBMITTED": frozenset({"SUBMITTING", "EMBEDDED", "FAILED", "CANCELLED"}),  # back: its queue was full
+    "EMBEDDED": frozenset({"PLANNED", "COMPLETE", "FAILED", "CANCELLED"}),
     "COMPLETE": frozenset(),
     "FAILED": frozenset(),
+    "CANCELLED": frozenset(),
 }
 
 
@@ -87,6 +90,7 @@ class BatchItem(_Model):
     attempts: tuple[Attempt, ...] = ()
     quarantined: dict[str, int] = {}  # delta key -> records
     cause: str | None = None
+    cancel_requested_at: float | None = None  # a person wants it to end: the next state that sees it obeys
     created_at: float = 0.0
     updated_at: float = 0.0
     seen_at: float = 0.0  # when an execution last worked on it: a sign of life, nothing rests on it for safety
@@ -167,7 +171,8 @@ class Ledger(Protocol):
         """Store if the stored version is ``item.version``, as the next version. Raises `LedgerChanged`.
 
         A write whose reply was lost and that is sent again finds itself stored: that is no error.
-        ``quarantined`` is left as stored: `note_quarantine` alone writes it.
+        ``quarantined`` and ``cancel_requested_at`` are left as stored: `note_quarantine` and `request_cancel` alone
+        write them.
         """
         ...
 
@@ -177,6 +182,10 @@ class Ledger(Protocol):
 
     def note_quarantine(self, batch_id: str, *, delta_key: str, records: int) -> bool:
         """Remember that a delta of this batch went to quarantine. ``False``: the ledger has no such batch."""
+        ...
+
+    def request_cancel(self, batch_id: str, *, now: float) -> bool:
+        """Mark that the batch is to end, without a new version. ``False``: the ledger has no such batch."""
         ...
 
     def list(self, *, open_only: bool = False) -> Iterator[BatchItem]:

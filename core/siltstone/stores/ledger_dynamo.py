@@ -9,7 +9,7 @@ from siltstone.errors import LedgerChanged, UnknownBatch
 from siltstone.stores.dynamo import DynamoTable, Item
 from siltstone.stores.ledger import CLOSED, BatchItem, stored
 
-_NOT_MOVED = {"batch_id", "quarantined"}  # the key; what another writes at any moment, without a version
+_NOT_MOVED = {"batch_id", "quarantined", "cancel_requested_at"}  # the key; what others write, without a version
 
 
 class DynamoLedger:
@@ -47,6 +47,9 @@ class DynamoLedger:
     def note_quarantine(self, batch_id: str, *, delta_key: str, records: int) -> bool:
         # A path of two steps, so the delta's key may hold dots and slashes.
         return self._table.update(batch_id, {f"quarantined.{delta_key}": records})
+
+    def request_cancel(self, batch_id: str, *, now: float) -> bool:
+        return self._table.update(batch_id, {"cancel_requested_at": now})
 
     def list(self, *, open_only: bool = False) -> Iterator[BatchItem]:
         request: dict[str, Any] = {}

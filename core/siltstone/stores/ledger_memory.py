@@ -47,6 +47,14 @@ class MemoryLedger:
             self._items[batch_id] = found.model_copy(update={"quarantined": noted})
             return True
 
+    def request_cancel(self, batch_id: str, *, now: float) -> bool:
+        with self._lock:
+            found = self._items.get(batch_id)
+            if found is None:
+                return False
+            self._items[batch_id] = found.model_copy(update={"cancel_requested_at": now})
+            return True
+
     def list(self, *, open_only: bool = False) -> Iterator[BatchItem]:
         with self._lock:
             found = list(self._items.values())
@@ -58,6 +66,7 @@ class MemoryLedger:
             if (found.version if found else 0) != item.version - 1:
                 raise LedgerChanged(f"Batch {item.batch_id} changed since it was read.")
             if found is not None:
-                item = item.model_copy(update={"quarantined": found.quarantined})
+                marks = {"quarantined": found.quarantined, "cancel_requested_at": found.cancel_requested_at}
+                item = item.model_copy(update=marks)
             self._items[item.batch_id] = item
             return item

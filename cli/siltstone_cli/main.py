@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from siltstone_cli import lock, query, rollback, status, verify, versions
+from siltstone_cli import lock, query, rollback, sources, status, verify, versions
 from siltstone_cli.exits import Commands
 from siltstone_cli.options import Local, Stage
 
@@ -34,3 +34,4 @@ app.command(name="verify")(verify.verify)
 app.command(name="query")(query.query)
 app.command(name="rollback")(rollback.rollback)
 app.add_typer(lock.app, name="lock")
+app.add_typer(sources.app, name="sources")

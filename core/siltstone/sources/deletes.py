@@ -37,7 +37,7 @@ def pay_deletes(
         owed = {
             name: gone
             for name, records in wanted.items()
-            if (gone := to_delete(item.collections[name], records)) and _known(name, stores)
+            if (gone := to_delete(item.collections[name], records)) and is_known(name, stores)
         }
         if owed:
             owing[item.source_id] = (item, wanted, owed)
@@ -88,7 +88,8 @@ def _paid(item: SourceItem, wanted: Mapping[str, Digests], owed: Owed) -> Source
     return item
 
 
-def _known(collection: str, stores: Stores) -> bool:
+def is_known(collection: str, stores: Stores) -> bool:
+    """Whether a setting names the collection, so that a delta can be written for it."""
     try:
         stores.settings.resolve(collection)
     except UnknownCollection as error:

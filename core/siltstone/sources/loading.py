@@ -14,7 +14,7 @@ from siltstone.clock import Clock
 from siltstone.errors import StoreUnavailable, UnknownSource
 from siltstone.parallel import chunks, in_parallel
 from siltstone.records.record import make_records
-from siltstone.sources.deletes import pay_deletes
+from siltstone.sources.deletes import is_known, pay_deletes
 from siltstone.sources.source import Source
 from siltstone.sources.state import Digests, deleted, digests, loaded
 from siltstone.stores import Stores
@@ -36,9 +36,15 @@ class LoadReport:
 
 @dataclass
 class DeleteReport:
-    """What a deletion did. ``deleted`` counts sources that had no tombstone yet."""
+    """What a deletion did. ``deleted`` counts sources that had no tombstone yet.
+
+    ``records``: deletes that were written, by logical collection; what was in flight gets one too, since it may be
+    there already. ``owed``: rows of collections that no setting names, which nothing can be written to.
+    """
 
     deleted: int = 0
+    records: dict[str, int] = field(default_factory=dict[str, int])
+    owed: dict[str, int] = field(default_factory=dict[str, int])
     delta_keys: list[str] = field(default_factory=list[str])
 
 
@@ -114,7 +120,9 @@ def _delete(todo: list[str], report: DeleteReport, stores: Stores, clock: Clock)
         items = stores.sources.read_many(todo)
         for source_id in todo:
             if source_id not in items:
-                raise UnknownSource(f"There is no source {source_id[:200]!r}.", remedy="List them with the CLI.")
+                raise UnknownSource(
+                    f"There is no source {source_id[:200]!r}.", remedy="See `siltstone sources status`."
+                )
         gone += [item for item in items.values() if item.deleted_at is not None]
         fresh = [deleted(item, clock.now()) for item in items.values() if item.deleted_at is None]
         saved, lost = stores.sources.save_many(fresh, now=clock.now())
@@ -128,6 +136,11 @@ def _delete(todo: list[str], report: DeleteReport, stores: Stores, clock: Clock)
     stores.deltas.delete_many([keys.source(item.kind, item.source_id) for item in gone])
     _, written = pay_deletes([(item, unwanted(item)) for item in gone], stores, clock)
     report.delta_keys += written
+    for item in gone:
+        for name, state in item.collections.items():
+            if state.held:
+                counts = report.records if is_known(name, stores) else report.owed
+                counts[name] = counts.get(name, 0) + len(state.held)
 
 
 def unwanted(item: SourceItem) -> dict[str, Digests]:

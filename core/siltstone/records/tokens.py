@@ -22,24 +22,35 @@ import re
 INPUT_TOKENS = 8_192
 LINE_TOKENS = 2_500  # a line's input holds its two neighbours too: 3 x 2,500 and the tags stay below INPUT_TOKENS
 
-_RUNS = re.compile(r"(?P<letters>[A-Za-z]+)|(?P<digits>[0-9]+)|(?P<free>[ ](?=[A-Za-z]))|(?P<other>.)", re.DOTALL)
+_COUNTED = 2**18  # characters: far over the limit by any rule above, so the rest of a text is not worth counting
+
+_RUNS = re.compile(r"(?P<letters>[A-Za-z]+)|(?P<digits>[0-9]+)|(?P<free>[ ](?=[A-Za-z]))")
+
+
+class TooLong(ValueError):
+    """A text may be over the model's limit. ``tokens``: the estimate; ``limit``: what the model takes."""
+
+    def __init__(self, characters: int, tokens: int, limit: int) -> None:
+        super().__init__(f"has {characters} characters, over {limit} tokens: {tokens} by a cautious estimate")
+        self.tokens = tokens
+        self.limit = limit
 
 
 def estimate_tokens(text: str) -> int:
     """Tokens that ``text`` has at most, as estimated above."""
-    total = 0
+    total = counted = 0
     for run in _RUNS.finditer(text):
-        match run.lastgroup:
-            case "letters":
-                total += (len(run[0]) + 1) // 2
-            case "digits":
-                total += (len(run[0]) + 2) // 3
-            case "free":
-                pass
-            case _:
-                point = ord(run[0])
-                total += 1 if point < 0x80 else 2 if point <= 0xFFFF else 4
-    return total
+        length = run.end() - run.start()
+        counted += length
+        if run.lastgroup == "letters":
+            total += (length + 1) // 2
+        elif run.lastgroup == "digits":
+            total += (length + 2) // 3
+    if text.isascii():
+        return total + len(text) - counted
+    ascii_only = len(text.encode("ascii", "ignore"))
+    high = len(text.encode("utf-16-le", "surrogatepass")) // 2 - len(text)  # those take two of UTF-16's units
+    return total + (ascii_only - counted) + 2 * (len(text) - ascii_only - high) + 4 * high
 
 
 def check_unicode(text: str) -> str:
@@ -52,15 +63,13 @@ def check_unicode(text: str) -> str:
 
 
 def check_text(text: str, limit: int) -> str:
-    """Return ``text`` if it can be embedded; raise `ValueError` if it is blank or may be over ``limit`` tokens."""
+    """Return ``text`` if it can be embedded; `ValueError` if it is blank, `TooLong` if it may be over ``limit``."""
     if not text or text.isspace():
         raise ValueError("is empty: there is nothing to embed")
     check_unicode(text)
     if len(text) <= limit // 4:  # no character counts more than four
         return text
-    # A text that is far too long is not worth counting: no rule above gives less than a third of a token per
-    # character, save a blank before a letter, which goes with a letter that counts one.
-    tokens = estimate_tokens(text[: limit * 4])
+    tokens = estimate_tokens(text[:_COUNTED])
     if tokens > limit:
-        raise ValueError(f"has {len(text)} characters, over {limit} tokens by a cautious estimate")
+        raise TooLong(len(text), tokens * len(text) // min(len(text), _COUNTED), limit)
     return text

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,35 +16,53 @@ ITEM_BYTES = 8 * 2**20  # a receipt of 10,000 lines with their words is some 5 M
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
-class Seen:
-    """Which sources a reading has had, and where. About 300 bytes for each."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, str] = {}
-
-    def note(self, source_id: str, place: str) -> str | None:
-        """The place where ``source_id`` was first, or ``None`` if it is new."""
-        first = self._places.get(source_id)
-        if first is None:
-            self._places[source_id] = place
-        return first
+def _nobody(_: int) -> None:
+    pass
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str | SourceProblem]]:
-    """``(line number from 1, text without its line end)`` of a JSONL file; blank lines are counted and skipped.
+@dataclass(frozen=True)
+class Input:
+    """What is read: a file, or a stream that is open already. ``watch`` is told of the bytes as they are read."""
+
+    name: str
+    path: Path | None = None
+    stream: BinaryIO | None = None
+    watch: Callable[[int], None] = _nobody
+
+    @staticmethod
+    def of(path: Path | str, watch: Callable[[int], None] = _nobody) -> Input:
+        """A file. Raises `BadSource` if there is none."""
+        if not stat.S_ISREG(mode_of(Path(path))):
+            raise BadSource(f"{path} is not a file.", remedy="Name a file.")
+        return Input(str(path), path=Path(path), watch=watch)
+
+    @contextmanager
+    def opened(self) -> Generator[BinaryIO]:
+        """The bytes. Raises `BadSource` if they can't be opened or read."""
+        try:
+            if self.stream is not None:
+                yield self.stream
+            else:
+                assert self.path is not None  # noqa: S101  # one of the two
+                with self.path.open("rb") as stream:
+                    yield stream
+        except OSError as error:
+            raise unreadable(self.name, error) from error
+
+
+def read_lines(source: Input) -> Iterator[tuple[int, str | SourceProblem]]:
+    """``(line number from 1, text without its line end)`` of JSONL; blank lines are counted and skipped.
 
     A line over `ITEM_BYTES` or not in UTF-8 is a problem. Raises `BadSource` if the file can't be opened.
     """
-    try:
-        with path.open("rb") as stream:
-            number = 0
-            while raw := stream.readline(ITEM_BYTES + 1):
-                number += 1
-                text = _line(stream, raw, number, path)
-                if isinstance(text, SourceProblem) or text.strip():
-                    yield number, text
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with source.opened() as stream:
+        number = 0
+        while raw := stream.readline(ITEM_BYTES + 1):
+            number += 1
+            source.watch(len(raw))
+            text = _line(stream, raw, number, source)
+            if isinstance(text, SourceProblem) or text.strip():
+                yield number, text
 
 
 def read_file(path: Path, folder: Path) -> str | SourceProblem:
@@ -61,7 +82,7 @@ def read_file(path: Path, folder: Path) -> str | SourceProblem:
     return decode(raw.removeprefix(UTF8_BOM), path, None)
 
 
-def decode(raw: bytes, path: Path, line: int | None) -> str | SourceProblem:
+def decode(raw: bytes, path: Path | str, line: int | None) -> str | SourceProblem:
     """UTF-8 or a problem: another encoding is never guessed, since a wrong guess embeds nonsense."""
     try:
         return raw.decode()
@@ -91,20 +112,26 @@ def is_missing(path: Path) -> bool:
     return False
 
 
-def unreadable(path: Path, error: Exception) -> BadSource:
+def unreadable(path: Path | str, error: Exception) -> BadSource:
     """The error for a path that can't be read at all."""
     return BadSource(f"{str(path)[:200]!r} can't be read ({error}).", remedy="Check the path and its permissions.")
 
 
-def _line(stream: BinaryIO, raw: bytes, number: int, path: Path) -> str | SourceProblem:
+def _line(stream: BinaryIO, raw: bytes, number: int, source: Input) -> str | SourceProblem:
     if len(raw) > ITEM_BYTES:
-        while raw and not raw.endswith(b"\n"):  # the rest of it, without holding it
-            raw = stream.readline(2**16)
-        return _problem(path, f"the line is longer than {ITEM_BYTES} bytes", "Write one item per line.", number)
+        skip_line(stream, raw, source)
+        return _problem(source.name, f"the line is longer than {ITEM_BYTES} bytes", "Write one item per line.", number)
     if number == 1:
         raw = raw.removeprefix(UTF8_BOM)
-    return decode(raw.rstrip(b"\r\n"), path, number)
+    return decode(raw.rstrip(b"\r\n"), source.name, number)
 
 
-def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> SourceProblem:
+def skip_line(stream: BinaryIO, raw: bytes, source: Input) -> None:
+    """Read what is left of a line that began with ``raw``, without holding it."""
+    while raw and not raw.endswith(b"\n"):
+        raw = stream.readline(2**16)
+        source.watch(len(raw))
+
+
+def _problem(path: Path | str, what: str, remedy: str, line: int | None = None) -> SourceProblem:
     return SourceProblem(path=str(path), line=line, what=what, remedy=remedy)

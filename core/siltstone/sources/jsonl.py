@@ -2,64 +2,64 @@
 
 from __future__ import annotations
 
-import stat
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from siltstone.errors import BadSource
 from siltstone.keys import check_collection
-from siltstone.sources.files import Seen, mode_of, read_lines
+from siltstone.sources.files import Input, read_lines
 from siltstone.sources.problem import SourceProblem
 from siltstone.sources.receipt import Receipt
+from siltstone.sources.seen import Seen
 from siltstone.sources.text import Text, TextLine
 
 Model = TypeVar("Model", Receipt, TextLine)
 
 
-def read_receipts_jsonl(path: Path | str) -> Iterator[Receipt | SourceProblem]:
+def read_receipts_jsonl(source: Path | str | Input) -> Iterator[Receipt | SourceProblem]:
     """Receipts of a file, as a stream. A bad line is a `SourceProblem` and the others go on.
 
     Raises `BadSource` at once if there is no such file, and at its end if it held no line at all.
     """
-    file = _check_file(Path(path))
-    return _receipts(file)
+    return _receipts(source if isinstance(source, Input) else Input.of(source))
 
 
-def read_texts_jsonl(path: Path | str, collection: str) -> Iterator[Text | SourceProblem]:
+def read_texts_jsonl(source: Path | str | Input, collection: str) -> Iterator[Text | SourceProblem]:
     """Texts (``{"id", "text", "metadata"}``) of a file for ``collection``, as a stream.
 
     Raises as `read_receipts_jsonl` does, and `InvalidInput` for a name that no collection can have.
     """
     check_collection(collection)
-    file = _check_file(Path(path))
-    return _texts(file, collection)
+    return _texts(source if isinstance(source, Input) else Input.of(source), collection)
 
 
-def _receipts(path: Path) -> Iterator[Receipt | SourceProblem]:
+def _receipts(source: Input) -> Iterator[Receipt | SourceProblem]:
     seen = Seen()
-    for number, receipt in _models(path, Receipt):
+    for number, receipt in _models(source, Receipt):
         if isinstance(receipt, Receipt):
-            yield _repeated(seen, path, number, receipt.source_id) or receipt
+            name = f"{receipt.image_id}#{receipt.receipt_id}"
+            yield seen.repeated(receipt, source.name, line=number, item=name) or receipt
         else:
             yield receipt
 
 
-def _texts(path: Path, collection: str) -> Iterator[Text | SourceProblem]:
+def _texts(source: Input, collection: str) -> Iterator[Text | SourceProblem]:
     seen = Seen()
-    for number, line in _models(path, TextLine):
+    for number, line in _models(source, TextLine):
         if isinstance(line, TextLine):
             text = line.into(collection)
-            yield _repeated(seen, path, number, text.source_id) or text
+            yield seen.repeated(text, source.name, line=number, item=text.id) or text
         else:
             yield line
 
 
-def _models(path: Path, model: type[Model]) -> Iterator[tuple[int, Model | SourceProblem]]:
+def _models(source: Input, model: type[Model]) -> Iterator[tuple[int, Model | SourceProblem]]:
     empty = True
-    for number, line in read_lines(path):
+    for number, line in read_lines(source):
         empty = False
         if isinstance(line, SourceProblem):
             yield number, line
@@ -67,27 +67,22 @@ def _models(path: Path, model: type[Model]) -> Iterator[tuple[int, Model | Sourc
         try:
             item = model.model_validate_json(line)
         except ValidationError as error:
-            yield number, SourceProblem.of(error, path=str(path), line=number)
+            yield number, SourceProblem.of(error, path=source.name, line=number, item=_item(line))
             continue
         yield number, item
     if empty:
-        raise BadSource(f"{path} is empty.", remedy="Write one JSON object per line.")
+        raise BadSource(f"{source.name} is empty.", remedy="Write one JSON object per line.")
 
 
-def _repeated(seen: Seen, path: Path, number: int, source_id: str) -> SourceProblem | None:
-    first = seen.note(source_id, f"line {number}")
-    if first is None:
+def _item(line: str) -> str | None:
+    """The id that a bad line claims, so that a person can find it in their own system."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return SourceProblem(
-        path=str(path),
-        line=number,
-        what=f"{source_id} is in {first} already",
-        remedy="The first one was taken; remove one of the two.",
-        duplicate=True,
-    )
-
-
-def _check_file(path: Path) -> Path:
-    if not stat.S_ISREG(mode_of(path)):
-        raise BadSource(f"{path} is not a file.", remedy="Name a .jsonl file.")
-    return path
+    if not isinstance(found, dict):
+        return None
+    fields = cast("dict[str, Any]", found)
+    if "id" in fields:
+        return str(fields["id"])
+    return f"{fields['image_id']}#{fields.get('receipt_id')}" if "image_id" in fields else None

@@ -7,37 +7,53 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from siltstone.errors import BadSource
+from siltstone.records.tokens import TooLong
 
 _CUT = 300
+_ID_CUT = 100
 
 
 @dataclass(frozen=True)
 class SourceProblem:
-    """One item that can't be used. ``line``: line number in the file, from 1. ``field``: as in ``lines[3].text``.
+    """One item that can't be used. ``field``: as in ``lines[3].text``, or a column's name.
 
-    ``duplicate``: the item is there already; nothing is missing without it.
+    ``line``: line number in the file, from 1; ``row``: of a table that has no lines, from 1. ``item``: the item's id,
+    where it could be read. ``tokens``, ``limit``: of a text that is too long for the model.
+    ``duplicate``: the same item is there already; nothing is missing without it.
     """
 
     path: str
     what: str
     remedy: str
     line: int | None = None
+    row: int | None = None
+    item: str | None = None
     field: str | None = None
+    tokens: int | None = None
+    limit: int | None = None
     duplicate: bool = False
 
     @staticmethod
-    def of(error: ValidationError, *, path: str, line: int | None = None) -> SourceProblem:
+    def of(
+        error: ValidationError, *, path: str, line: int | None = None, row: int | None = None, item: str | None = None
+    ) -> SourceProblem:
         """The first thing that a model found wrong, and how many more there are."""
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = error.errors(include_url=False, include_input=False)
         what = found[0]["msg"].removeprefix("Value error, ")[:_CUT]
         if len(found) > 1:
             what += f" (and {len(found) - 1} more)"
+        cause = found[0].get("ctx", {}).get("error")
+        long = cause if isinstance(cause, TooLong) else None
         return SourceProblem(
             path=path,
             line=line,
+            row=row,
+            item=item,
             field=_field(found[0]["loc"]),
             what=what,
-            remedy="Correct it and load it again.",
+            remedy="Split it into several." if long else "Correct it and load it again.",
+            tokens=long.tokens if long else None,
+            limit=long.limit if long else None,
         )
 
     def error(self) -> BadSource:
@@ -48,8 +64,10 @@ class SourceProblem:
         return f"{self._sentence()} {self.remedy}"
 
     def _sentence(self) -> str:
-        where = self.path if self.line is None else f"{self.path}, line {self.line}"
-        return f"{where}: {self.what}." if self.field is None else f"{where}: {self.field}: {self.what}."
+        places = (("line", self.line), ("row", self.row))
+        where = ", ".join([self.path, *(f"{unit} {number}" for unit, number in places if number is not None)])
+        which = None if self.item is None else f"id {self.item[:_ID_CUT]!r}"
+        return ": ".join(part for part in (where, which, self.field, self.what) if part is not None) + "."
 
 
 def _field(loc: tuple[int | str, ...]) -> str | None:

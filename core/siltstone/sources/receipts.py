@@ -7,16 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siltstone.errors import BadSource
-from siltstone.sources.files import mode_of
+from siltstone.sources.files import Input, mode_of
 from siltstone.sources.jsonl import read_receipts_jsonl
 from siltstone.sources.problem import SourceProblem
 from siltstone.sources.receipt import Receipt
 from siltstone.sources.sroie import read_sroie_folder
 
 
-def read_receipts(path: Path | str) -> Iterator[Receipt | SourceProblem]:
-    """Receipts of a ``.jsonl`` file or a folder in the SROIE layout. Raises `BadSource` for anything else."""
-    place = Path(path)
+def read_receipts(source: Path | str | Input) -> Iterator[Receipt | SourceProblem]:
+    """Receipts of a ``.jsonl`` file, a stream of JSONL, or a folder in the SROIE layout.
+
+    Raises `BadSource` for anything else.
+    """
+    if isinstance(source, Input):
+        return read_receipts_jsonl(source)
+    place = Path(source)
     if stat.S_ISDIR(mode_of(place)):
         return read_sroie_folder(place)
     if place.suffix.lower() not in {".jsonl", ".ndjson"}:

@@ -22,9 +22,10 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from siltstone.errors import BadSource
-from siltstone.sources.files import Seen, is_missing, mode_of, read_file, unreadable
+from siltstone.sources.files import is_missing, mode_of, read_file, unreadable
 from siltstone.sources.problem import SourceProblem
 from siltstone.sources.receipt import Line, Receipt
+from siltstone.sources.seen import Seen
 
 NAMESPACE = UUID("8d0f6a0e-6a0b-5a53-9a6e-2f0c1d7b4e19")  # of no meaning, but every image_id hangs on it
 CORNERS = 8
@@ -70,11 +71,12 @@ def _receipts(folder: Path, root: Path, files: list[Path]) -> Iterator[Receipt |
     for file in files:
         receipt = _receipt(folder, root, file)
         if isinstance(receipt, Receipt):
-            first = seen.note(receipt.source_id, file.name)
-            if first is not None:
+            found = seen.note(receipt.source_id, receipt.revision, file.name)
+            if found is not None:
                 receipt = SourceProblem(
                     path=str(file),
-                    what=f"is the same receipt as {first}",
+                    item=receipt.source_id,
+                    what=f"is the same receipt as {found[0]}",
                     remedy="The first one was taken; remove one of the two.",
                     duplicate=True,
                 )

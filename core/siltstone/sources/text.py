@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from siltstone.errors import BadSource, InvalidInput
-from siltstone.keys import check_collection
+from siltstone.keys import check_collection, split_shard
 from siltstone.records.ids import check_text_id
 from siltstone.records.metadata import Metadata, check_metadata
 from siltstone.records.tokens import INPUT_TOKENS, check_text
@@ -70,16 +70,24 @@ class Text(TextLine):
 
     def collections(self, book: CollectionBook) -> tuple[str, ...]:
         """Its own, if ``book`` knows it (else `UnknownCollection`) and it takes texts (else `BadSource`)."""
-        if book.resolve(self.collection).input_format != "plain-v1":
-            raise BadSource(
-                f"The collection {self.collection!r} takes receipts, not the text {self.id[:80]!r}.",
-                remedy="Name a collection whose input_format is plain-v1.",
-            )
+        check_takes_texts(self.collection, book)
         return (self.collection,)
 
     def to_body(self) -> bytes:
         """Canonical JSON."""
         return canonical_json(self.model_dump(mode="json"))
+
+
+def check_takes_texts(collection: str, book: CollectionBook) -> None:
+    """Raise `UnknownCollection` for one that ``book`` does not know, `BadSource` for one that takes no texts."""
+    if book.resolve(collection).input_format != "plain-v1":
+        raise BadSource(
+            f"The collection {collection!r} takes receipts, not texts.",
+            remedy="Name a collection whose input_format is plain-v1.",
+        )
+    logical, shard = split_shard(collection)
+    if shard is not None and collection not in book.collections:
+        raise BadSource(f"{collection!r} is a shard.", remedy=f"Name its collection, {logical!r}: it spreads the rows.")
 
 
 def text_source_id(collection: str, text_id: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from siltstone.records.inputs import Neighbours, context_input
-from siltstone.records.tokens import INPUT_TOKENS, LINE_TOKENS, check_text, estimate_tokens
+from siltstone.records.tokens import INPUT_TOKENS, LINE_TOKENS, TooLong, check_text, estimate_tokens
 
 PROSE = "The coffee grinder from the kitchen fair broke after five weeks, and the shop took it back. "
 
@@ -55,9 +55,16 @@ def test_a_line_with_the_longest_neighbours_still_fits_the_model(unit: str) -> N
     assert estimate_tokens(context_input(longest, "middle-center", Neighbours(longest, longest))) <= INPUT_TOKENS
 
 
-def test_a_huge_text_is_refused_without_being_counted() -> None:
+def test_a_text_that_is_too_long_says_by_how_much() -> None:
+    with pytest.raises(TooLong) as caught:
+        check_text("ab " * 10_000, INPUT_TOKENS)
+    assert (caught.value.tokens, caught.value.limit) == (estimate_tokens("ab " * 10_000), INPUT_TOKENS)
+
+
+def test_a_huge_text_is_refused_without_being_counted_to_its_end() -> None:
     text = "ab " * 3_000_000
     started = time.perf_counter()
-    with pytest.raises(ValueError, match="9000000 characters"):
+    with pytest.raises(TooLong, match="9000000 characters") as caught:
         check_text(text, INPUT_TOKENS)
     assert time.perf_counter() - started < 0.5
+    assert caught.value.tokens == pytest.approx(3_000_000, rel=0.01)

@@ -75,13 +75,15 @@ def test_reading_is_a_stream(tmp_path: Path) -> None:
     assert peak < 2 * 2**20  # the receipts themselves take some 20 MB
 
 
-def test_the_same_receipt_again_is_a_duplicate_and_counted_once(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "r.jsonl", [receipt(), GOOD, receipt(merchant_name="Another")])
-    good, [problem] = split(read_receipts_jsonl(path))
+def test_a_receipt_that_is_there_again_is_counted_once_and_a_duplicate_if_nothing_is_missing_without_it(
+    tmp_path: Path,
+) -> None:
+    path = write_jsonl(tmp_path / "r.jsonl", [receipt(), GOOD, receipt(merchant_name="Another"), receipt()])
+    good, [other, same] = split(read_receipts_jsonl(path))
     assert [(found.receipt_id, found.merchant_name) for found in good] == [(1, "Copper Kettle"), (7, "Copper Kettle")]
-    assert problem.duplicate
-    assert problem.line == 3
-    assert "line 1 already" in problem.what
+    assert [(problem.line, problem.duplicate) for problem in (other, same)] == [(3, False), (4, True)]
+    assert "line 1 already, with other content" in other.what
+    assert "line 1 already, with the same content" in same.what
 
 
 def test_a_receipt_that_was_refused_does_not_make_the_next_one_a_duplicate(tmp_path: Path) -> None:
@@ -159,12 +161,14 @@ class TestTexts:
         problems = [item for item in found if isinstance(item, SourceProblem)]
         assert len(found) - len(problems) == 1
         assert [(problem.line, problem.field, problem.duplicate) for problem in problems] == [
-            (2, None, True),
+            (2, None, False),
             (3, "text", False),
             (4, "text", False),
             (5, "metadata", False),
             (6, "collection", False),
         ]
+        assert [problem.item for problem in problems] == ["a", "b", "c", "d", "e"]
+        assert [(problem.tokens, problem.limit) for problem in problems if problem.limit] == [(15_000, 8_192)]
 
     def test_a_name_that_no_collection_can_have_is_refused_at_once(self, tmp_path: Path) -> None:
         path = write_jsonl(tmp_path / "t.jsonl", [{"id": "a", "text": "b"}])

@@ -34,11 +34,14 @@ def fail_everywhere(stage: Stage, action: Action, *, suffix: str = "", **setting
     return stage.run({}, machine=machine)
 
 
-def check_released_and_told(stage: Stage, execution: Execution, error: str, *, calls: int = 1) -> None:
+def check_released_and_told(
+    stage: Stage, execution: Execution, error: str, *, calls: int = 1, calls_of_renewal: int | None = None
+) -> None:
     """Every failing collection: its state was called ``calls`` times, its lock released once, with this error."""
     assert blamed(execution) == [f"at-{state}" for state in STATES]
     for state in STATES:
-        assert stage.order(f"at-{state}") == [*BEFORE[state], *[state] * (calls - 1), "ReleaseLock"]
+        expected = calls if state != "RenewLock" or calls_of_renewal is None else calls_of_renewal
+        assert stage.order(f"at-{state}") == [*BEFORE[state], *[state] * (expected - 1), "ReleaseLock"]
         release = only(stage, "ReleaseLock", f"at-{state}")
         assert release.payload["run"] == only(stage, "AcquireLock", f"at-{state}").answer
         failure = release.payload["failure"]
@@ -75,13 +78,22 @@ def test_a_store_that_stays_away_is_given_up_after_five_retries(stage: Stage) ->
         assert payloads[-6:] == [payloads[-1]] * 6
 
 
-def test_a_killed_function_is_not_tried_again(stage: Stage) -> None:
-    check_released_and_told(stage, fail_everywhere(stage, dies()), "Runtime.ExitError")
+def test_a_killed_function_is_tried_again_only_where_it_keeps_the_lock(stage: Stage) -> None:
+    check_released_and_told(stage, fail_everywhere(stage, dies()), "Runtime.ExitError", calls_of_renewal=3)
 
 
-def test_a_function_that_takes_too_long_is_not_tried_again(stage: Stage) -> None:
+def test_a_function_that_takes_too_long_is_tried_again_only_where_it_keeps_the_lock(stage: Stage) -> None:
     execution = fail_everywhere(stage, sleeps(30), suffix="-hasty", timeout=2)
-    check_released_and_told(stage, execution, "Sandbox.Timedout")
+    check_released_and_told(stage, execution, "Sandbox.Timedout", calls_of_renewal=3)
+
+
+def test_a_lock_whose_function_was_killed_is_taken_kept_and_released_all_the_same(stage: Stage) -> None:
+    killed_twice = [dies(), dies()]
+    states = ("AcquireLock", "RenewLock", "ReleaseLock")
+    stage.script({"ListCollections": [due("lines")], "Merge": [PARTS_REMAIN], **dict.fromkeys(states, killed_twice)})
+    assert stage.run({}).status == "SUCCEEDED"
+    assert [len(stage.calls(state, "lines")) for state in states] == [3, 3, 3]
+    assert only(stage, "Retire", "lines").answer
 
 
 def test_a_state_that_takes_too_long_is_released_while_its_function_still_runs(stage: Stage) -> None:
@@ -135,7 +147,7 @@ def test_a_lock_that_answers_nonsense_fails_that_collection_alone(staged: Stage)
         (raises("PointerMissing"), "PointerMissing", 1),
         (raises("UnknownCollection"), "UnknownCollection", 1),
         (raises("StoreUnavailable"), "StoreUnavailable", 6),
-        (dies(), "Runtime.ExitError", 1),
+        (dies(), "Runtime.ExitError", 3),
     ],
 )
 def test_where_no_lock_was_taken_none_is_released(stage: Stage, action: Action, error: str, calls: int) -> None:
@@ -149,7 +161,7 @@ def test_where_no_lock_was_taken_none_is_released(stage: Stage, action: Action, 
 
 @pytest.mark.parametrize(
     ("action", "error", "calls"),
-    [(raises("StoreUnavailable"), "StoreUnavailable", 6), (dies(), "Runtime.ExitError", 1)],
+    [(raises("StoreUnavailable"), "StoreUnavailable", 6), (dies(), "Runtime.ExitError", 3)],
 )
 def test_a_lock_that_can_not_be_released_is_told_and_hides_no_failure_before_it(
     stage: Stage, action: Action, error: str, calls: int

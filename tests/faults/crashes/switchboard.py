@@ -85,10 +85,10 @@ class Switchboard:
         """States that obeyed a rule, in order."""
         return [line["state"] for line in self._lines() if line.get("obeyed") == name]
 
-    def wait_for(self, name: str, state: str) -> None:
-        """Until ``state`` has obeyed a rule."""
+    def wait_for(self, name: str, state: str, times: int = 1) -> None:
+        """Until ``state`` has obeyed a rule so often."""
         deadline = time.monotonic() + _PATIENCE
-        while state not in self.obeyed(name):
+        while self.obeyed(name).count(state) < times:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{state} met no {name}; those that did: {self.obeyed(name)}")
             time.sleep(0.02)

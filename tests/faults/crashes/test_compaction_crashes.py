@@ -5,6 +5,8 @@ All of it happens to one collection: whatever a crash left behind is there when 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from siltstone.compaction import lock
 
@@ -16,7 +18,9 @@ from tests.faults.crashes.waves import Truth
 
 pytestmark = pytest.mark.faults
 
-# Here nobody is left who would release the lease.
+OF_THE_LOCK = ("acquire_lock", "renew_lock", "release_lock")  # they are tried again
+ATTEMPTS = 3  # of each of them
+# Here, if no attempt gets further, nobody is left who would release the lease.
 HELD = [Boundary("acquire_lock", "put lock", 1, "after"), Boundary("release_lock", "update lock", 1, "before")]
 REPRESENTATIVE = {
     Boundary("download", "put quarantined reason", 1, "after"),
@@ -39,12 +43,14 @@ def truth(standing: House) -> Truth:
     return made
 
 
-def _crash(house: House, truth: Truth, boundary: Boundary) -> None:
+def _crash(house: House, truth: Truth, boundary: Boundary, times: int = 1) -> None:
+    """A run whose process is killed at ``boundary``, and at the same one of the attempts that follow: it fails."""
     truth.wave()
     house.switch.short("merge", 20.0)  # it needs two turns
-    house.switch.kill(boundary)
+    for attempt in range(times):
+        house.switch.kill(replace(boundary, number=boundary.number + attempt))
     runs = house.compact(truth.collection)
-    assert house.switch.obeyed() == [boundary.state]
+    assert house.switch.obeyed() == [boundary.state] * times
     assert [(run.status, run.error) for run in runs] == [("FAILED", "CollectionsFailed")]
     assert "Runtime.ExitError" in runs[0].cause
     house.switch.clear()
@@ -57,7 +63,7 @@ def _crash(house: House, truth: Truth, boundary: Boundary) -> None:
     [
         pytest.param(one, id=str(one), marks=[pytest.mark.e2e] if one in REPRESENTATIVE else [])
         for one in boundaries(COMPACTION)
-        if one not in HELD
+        if one.state not in OF_THE_LOCK
     ],
 )
 def test_a_killed_compaction_is_made_good_by_the_next_without_help(
@@ -69,11 +75,26 @@ def test_a_killed_compaction_is_made_good_by_the_next_without_help(
     check_converged(house, truth)
 
 
+@pytest.mark.parametrize(
+    "boundary", [pytest.param(one, id=str(one)) for one in boundaries(COMPACTION) if one.state in OF_THE_LOCK]
+)
+def test_a_lock_whose_process_is_killed_once_is_taken_kept_and_released_all_the_same(
+    house: House, truth: Truth, boundary: Boundary
+) -> None:
+    truth.wave()
+    house.switch.short("merge", 20.0)
+    house.switch.kill(boundary)
+    runs = house.compact(truth.collection)
+    assert house.switch.obeyed() == [boundary.state]
+    assert [result["status"] for run in runs for result in run.results] == ["compacted"]
+    check_converged(house, truth)
+
+
 @pytest.mark.parametrize("boundary", [pytest.param(one, id=str(one), marks=pytest.mark.e2e) for one in HELD])
 def test_a_lease_that_nobody_was_left_to_release_heals_by_expiring(
     house: House, truth: Truth, boundary: Boundary
 ) -> None:
-    _crash(house, truth, boundary)
+    _crash(house, truth, boundary, times=ATTEMPTS)
     lease = house.stores.leases.read(lock.lock_id(truth.collection))
     assert lease is not None
     assert lease.owner is not None

@@ -195,7 +195,7 @@ def test_an_execution_that_is_stopped_by_hand_releases_nothing_and_heals_by_expi
     if boundary.state == "release_lock":
         truth.wait_until_free()
     else:
-        house.switch.wait_for("mute", "release_lock")  # the last state that the emulator went on to
+        house.switch.wait_for("mute", "release_lock", times=3)  # all attempts of the last state that it went on to
     house.switch.clear()
     check_history(house, truth)
     check_readers(house, truth)

@@ -89,7 +89,7 @@ class CollectionRun:
     name: str
     variables: Variables
     state: str = "AcquireLock"
-    attempts: dict[str, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)  # of the state, by place of the Retry rule
     turns: int = 0
     outcome: dict[str, Any] | None = None
 
@@ -110,19 +110,19 @@ class CollectionRun:
 
     def succeeded(self, output: Any) -> None:
         """The state's attempt came back: assign, and go on."""
-        self.attempts.pop(self.state, None)
+        self.attempts.clear()
         self.variables |= ASSIGNS.get(self.state, lambda _: {})(output)
         self._go(states()[self.state]["Next"])
 
     def failed(self, error: str, cause: str) -> None:
         """The state's attempt failed: the same state again, or where Catch leads."""
-        tried = self.attempts[self.state] = self.attempts.get(self.state, 0) + 1
-        for retry in states()[self.state].get("Retry", []):
+        for place, retry in enumerate(states()[self.state].get("Retry", [])):
             if error in retry["ErrorEquals"]:
+                tried = self.attempts[place] = self.attempts.get(place, 0) + 1  # each rule counts for itself
                 if tried <= retry["MaxAttempts"]:
                     return
                 break
-        self.attempts.pop(self.state)
+        self.attempts.clear()
         for catch in states()[self.state]["Catch"]:
             if error in catch["ErrorEquals"] or "States.ALL" in catch["ErrorEquals"]:
                 failure = messages.StateError(state=self.state, error=error, cause=cause[:500])

@@ -36,7 +36,7 @@ class DueSettings(_Model):
 
 
 class RetentionSettings(_Model):
-    """Which versions ``Retire`` keeps besides the current and the pinned ones."""
+    """Which versions ``Retire`` keeps besides the current and the pinned ones; each at least 1,000 s in any case."""
 
     keep_seconds: int = Field(default=7 * 86400, ge=0)
     keep_at_least: int = Field(default=2, ge=1)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from siltstone import keys
 from siltstone.compaction import list_collections as listing
+from siltstone.compaction.retention import ATTEMPT_SECONDS
 from siltstone.compaction.rollback import rollback
 from siltstone.deltas.batch import DeltaRows
 from siltstone.errors import DiskFull
@@ -81,6 +82,7 @@ def test_a_collection_lives_long(tmp_path: Path, compactions: int) -> None:
             change = DeltaRows.deletions(ids, 8) if rng.random() < 0.3 else rows(ids, 10 * number + part)
             stage.write(change, "lines", oracle)
         stage.settle()
+        stage.clock.advance(ATTEMPT_SECONDS)
         stage.compact("lines")
         assert stage.pending("lines") == 0
         manifest = stage.manifest("lines")

@@ -179,6 +179,9 @@ def test_every_state_of_both_machines_has_the_rights_it_needs(stage: Stage) -> N
     stage.load("four")
     stage.embed("plan-3")
     stage.compact("run-3")
+    stage.load("five")
+    stage.embed("plan-4")
+    stage.compact("run-4")
     assert not list(stage.stores.deltas.list(keys.DELTAS))
     assert list(stage.stores.deltas.list(keys.QUARANTINE))
     assert first is not None

@@ -25,6 +25,7 @@ from siltstone.settings import RetentionSettings
 from siltstone.stores.objects import ObjectStore
 
 RUN_SECONDS = 86_400  # no run lives as long: neither between its first file and its manifest, nor until it promotes
+ATTEMPT_SECONDS = 1_000  # no attempt of a state lives as long, its last request included
 
 
 def pin(snapshots: ObjectStore, collection: str, version: str) -> None:
@@ -65,7 +66,9 @@ def remove_expired(snapshots: ObjectStore, collection: str, current: str, settin
     now, promoted = page.date, page.objects[0].last_modified
     chain = list(lineage(snapshots, collection, current))
     kept = {manifest.version for manifest in chain[: 1 + settings.keep_at_least]} | pinned(snapshots, collection)
-    keep_seconds = max(settings.keep_seconds, settings.grace_seconds)
+    # An attempt of Upload that was given up may run on until its function's end, and a create-only write succeeds over a
+    # delete marker: the manifest would come back, without its files. None began after the successor's run took the lock.
+    keep_seconds = max(settings.keep_seconds, settings.grace_seconds, ATTEMPT_SECONDS)
     removed = 0
     folders = version_folders(snapshots, collection)
     for folder in folders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from siltstone import keys
 from siltstone.compaction import retention
+from siltstone.compaction.lock import LEASE_SECONDS
 from siltstone.compaction.messages import RetireInput, RetireOutput, Run
 from siltstone.compaction.promote_pointer import promote_pointer
 from siltstone.compaction.retire import retire
@@ -179,6 +180,20 @@ def test_grace_holds_even_where_nothing_else_is_to_be_kept() -> None:
     house.clock.advance(1)
     assert sweep(house) == 2
     assert house.versions() == made[2:]
+
+
+def test_a_version_stays_as_long_as_an_attempt_of_upload_that_was_given_up_may_still_write_its_manifest() -> None:
+    house = House(RetentionSettings(keep_seconds=0, keep_at_least=1, grace_seconds=0))
+    overtaken = house.acquire("overtaken")
+    house.publish(overtaken, house.delta("d1"))
+    house.clock.advance(LEASE_SECONDS + 1)
+    house.compact("winner", and_retire=False)
+    house.clock.advance(retention.ATTEMPT_SECONDS - 1)
+    assert sweep(house) == 0
+    assert overtaken.version in house.versions()
+    house.clock.advance(1)
+    assert sweep(house) == 1
+    assert overtaken.version not in house.versions()
 
 
 def test_at_least_so_many_stay_however_old_they_are() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from siltstone import keys
+from siltstone.compaction.retention import ATTEMPT_SECONDS
 from siltstone.compaction.rollback import rollback
 from siltstone.errors import InvalidInput, ManifestDamaged, PointerMissing, SnapshotDamaged, UnknownVersion
 from siltstone.query.reader import SnapshotReader
@@ -215,6 +216,7 @@ def test_an_old_version_is_read_as_it_was(house: House) -> None:
 def test_one_that_is_past_retention_or_never_was_is_unknown(house: House) -> None:
     first = house.ask("count").version
     for row in "bcd":
+        house.clock.advance(ATTEMPT_SECONDS)
         next_version(house, row)
     fresh = house.new_readers()
     for version in (first, "20260131_235959_00000042"):
@@ -280,7 +282,7 @@ def test_a_version_that_made_room_and_was_removed_meanwhile_is_not_missed(tmp_pa
     house.ask("count", collection_name="others")
     for row in "bcd":
         house.upsert(row)
-        house.clock.advance(61)
+        house.clock.advance(ATTEMPT_SECONDS)
         house.finish(house.prepare())
     house.ask("count", collection_name="others")
     house.readers.snapshots._collections["texts"].asked = house.clock.monotonic()  # asked a moment ago

@@ -184,6 +184,13 @@ class CollectionFacts:
     def token(self) -> int:
         return token_of(self.current)
 
+    def taken_by(self, version: VersionFacts) -> list[Life]:
+        """The deltas that a version took beyond its parent's. A rollback's are those of the version it restores: that
+        one may have lost its race, and then nothing current had contained them yet.
+        """
+        restored = version.manifest.restored_from
+        return version.new if restored is None else self.taken_by(self.versions[restored])
+
     def failures_alone(self, life: Life) -> int:
         """How many runs failed that had taken this delta and no other."""
         return len(self.taken_alone.get(life.identity, set()) & self.failed)
@@ -333,7 +340,7 @@ class History:
         facts.promotions.append(version)
         found = facts.versions[version]
         found.promoted = event.at
-        for life in found.new:
+        for life in facts.taken_by(found):
             facts.accounted.setdefault(life.identity, token_of(version))
             facts.last_accounted = max(facts.last_accounted, life.order)
             if facts.pending.get(life.key) is life:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from siltstone.compaction.lock import LEASE_SECONDS, lock_id
@@ -74,10 +74,11 @@ class Habits:
 class Driver:
     """Chooses the next action for a world."""
 
-    def __init__(self, world: World, seed: object) -> None:
+    def __init__(self, world: World, seed: object, **habits: Any) -> None:
+        """``habits``: those that the seed does not choose."""
         self.world = world
         self.chance = random.Random(f"driver {seed}")
-        self.habits = Habits.of(self.chance)
+        self.habits = replace(Habits.of(self.chance), **habits)
         self._last: str | None = None
         self._rollbacks: list[str] = []
         self.chosen = 0  # so many choices were made: also the number of what begins with one
@@ -127,7 +128,7 @@ class Driver:
             rate = self.habits.ambush
         if self.chance.random() >= rate:
             return False
-        self._frozen[name] = self.chosen + self.chance.choice([30, 100, 300, 900])
+        self._frozen[name] = self.chosen + self.chance.choice([30, 100, 300, 900, 2_500])  # up to a run or two of others
         return True
 
     def _moves(self, name: str) -> bool:

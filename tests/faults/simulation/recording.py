@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.faults.simulation.convergence import converge
 from tests.faults.simulation.driver import Driver, summary
@@ -30,11 +31,14 @@ class Outcome:
         return None if self.failure is None else str(self.failure).partition(":")[0]
 
 
-def run(seed: object, steps: int = STEPS, tell: Callable[[str], None] | None = None) -> Outcome:
-    """A world of the seed's choice for so many steps, and then its recovery. ``tell``: hears of every action."""
+def run(seed: object, steps: int = STEPS, tell: Callable[[str], None] | None = None, **habits: Any) -> Outcome:
+    """A world of the seed's choice for so many steps, and then its recovery.
+
+    ``tell``: hears of every action; ``habits``: those that the seed does not choose.
+    """
     outcome = Outcome(seed)
     with World(seed) as world:
-        driver = Driver(world, seed)
+        driver = Driver(world, seed, **habits)
 
         def apply(action: Action) -> None:
             outcome.actions.append(action)

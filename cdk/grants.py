@@ -23,6 +23,7 @@ STAGED = (f"{keys.STAGING}*",)
 VERSIONS = f"{keys.SNAPSHOTS}*"
 POINTERS = f"{keys.SNAPSHOTS}*/latest/*"
 PINS = f"{keys.SNAPSHOTS}*/pins/*"
+PAUSES = (f"{keys.PAUSED}*",)
 REMOVALS = f"{keys.SNAPSHOTS}*/removing/*"
 ANY = ("*",)
 
@@ -52,7 +53,7 @@ class Grant:
 
 
 GRANTS: dict[FunctionName, Grant] = {
-    "list_collections": Grant(deltas=BucketGrant(read=PENDING)),
+    "list_collections": Grant(deltas=BucketGrant(read=PENDING), snapshots=BucketGrant(read=PAUSES)),
     "acquire_lock": Grant(lock="take", snapshots=BucketGrant(read=ANY)),
     "renew_lock": Grant(lock="hold"),
     "download": Grant(

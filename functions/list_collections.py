@@ -15,6 +15,7 @@ def _backlog(output: ListCollectionsOutput) -> dict[str, float]:
         "DeltaBytes": output.pending_bytes,
         "OldestDeltaAgeSeconds": output.oldest_age_seconds,
         "UnknownCollections": len(output.unknown),
+        "PausedCollections": len(output.paused),
     }
 
 

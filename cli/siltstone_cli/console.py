@@ -48,6 +48,11 @@ def human_age(seconds: float | None) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def human_seconds(seconds: float | None) -> str:
+    """How long something took: ``0.5 s``, ``59 s``, ``12 min``; empty for ``None``."""
+    return f"{seconds:.1f} s" if seconds is not None and seconds < 10 else human_age(seconds)
+
+
 def human_count(number: int | None) -> str:
     """``1,234``; empty for ``None``."""
     return "" if number is None else f"{number:,}"

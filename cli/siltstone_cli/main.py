@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from siltstone_cli import lock, query, rollback, sources, status, verify, versions
+from siltstone_cli import compact, lock, pausing, query, rollback, sources, stack, status, verify, versions
 from siltstone_cli.exits import Commands
 from siltstone_cli.options import Local, Stage
 
@@ -28,6 +28,8 @@ def siltstone(stage: Stage = None, local: Local = False) -> None:
     """
 
 
+app.command(name="up")(stack.up)
+app.command(name="down")(stack.down)
 app.command(name="status")(status.status)
 app.command(name="versions")(versions.versions)
 app.command(name="verify")(verify.verify)
@@ -35,3 +37,6 @@ app.command(name="query")(query.query)
 app.command(name="rollback")(rollback.rollback)
 app.add_typer(lock.app, name="lock")
 app.add_typer(sources.app, name="sources")
+compact.app.command(name="pause")(pausing.pause)
+compact.app.command(name="resume")(pausing.resume)
+app.add_typer(compact.app, name="compact")

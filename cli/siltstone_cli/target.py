@@ -127,18 +127,24 @@ def _local(where: str) -> Target:
     # The local stack's own requirements are an extra: only who asks for it needs them.
     from siltstone_local.aws import aws_client  # noqa: PLC0415
     from siltstone_local.emulator import Emulator  # noqa: PLC0415
-    from siltstone_local.paths import STATE  # noqa: PLC0415
 
-    state = STATE / "stack" if where in {"", "0", "1"} else Path(where)
+    state = local_state(where)
     emulator = Emulator.attach(state / "aws")
     if emulator is None:
-        raise TargetMissing(f"No local stack runs in {state}.", remedy="Start it: make up.")
+        raise TargetMissing(f"No local stack runs in {state}.", remedy="Start it: siltstone up (or make up).")
 
     def client(service: str) -> Any:
         return aws_client(service, emulator.endpoint)
 
     stacks = client("cloudformation").describe_stacks(StackName="siltstone-local")["Stacks"]
     return Target("the local stack", _outputs(stacks[0]), client)
+
+
+def local_state(where: str) -> Path:
+    """The state folder of a local stack by ``SILTSTONE_LOCAL``; a bare ``1`` or nothing is that of ``siltstone up``."""
+    from siltstone_local.paths import STATE  # noqa: PLC0415
+
+    return STATE / "stack" if where in {"", "0", "1"} else Path(where).expanduser()
 
 
 def _outputs(stack: dict[str, Any]) -> dict[str, str]:

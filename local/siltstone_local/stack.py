@@ -21,8 +21,9 @@ from siltstone.errors import BadSettings, SiltstoneError
 from siltstone_local.batch_server import BatchServer
 from siltstone_local.batch_server.handle import ADDRESS_FILE
 from siltstone_local.deploy import deploy
-from siltstone_local.deployment import Deployment
+from siltstone_local.deployment import Deployment, describe
 from siltstone_local.emulator import Emulator
+from siltstone_local.errors import EmulatorNotStarted
 from siltstone_local.paths import PROJECT, STATE
 from siltstone_local.synth import synthesize
 
@@ -76,7 +77,7 @@ class LocalStack:
             environment: dict[str, str] = {}
             if self.batch_server is not None:
                 on_progress("starting the batch server")
-                environment["OPENAI_BASE_URL"] = self.batch_server.start().base_url
+                environment["OPENAI_BASE_URL"] = self._start_batch_server(self.batch_server)
             deployment = deploy(assembly, self.emulator, environment=environment, on_progress=on_progress)
             for secret in deployment.physical_ids("AWS::SecretsManager::Secret").values():
                 deployment.client("secretsmanager").put_secret_value(
@@ -87,11 +88,27 @@ class LocalStack:
             raise
         return deployment
 
+    @staticmethod
+    def _start_batch_server(server: BatchServer) -> str:
+        try:
+            return server.start().base_url
+        except RuntimeError as error:
+            raise EmulatorNotStarted(str(error), remedy=f"Its log is {server.log_file}.") from error
+
     def stop(self) -> None:
         """Stop what was started; the state stays on disk. Stopping twice is no error."""
         self.emulator.stop()
         if self.batch_server is not None:
             self.batch_server.stop()
+
+
+def running(state: Path) -> Deployment | None:
+    """What another process deployed on ``state``, if all of it runs: also the batch server, where there is one."""
+    emulator = Emulator.attach(state / "aws")
+    address = state / "provider" / ADDRESS_FILE
+    if emulator is None or (address.exists() and _server_pid(address) is None):
+        return None
+    return describe(emulator.endpoint, [f"siltstone-{STAGE}"])
 
 
 def stop_running(state: Path) -> bool:

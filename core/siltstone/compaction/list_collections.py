@@ -7,6 +7,7 @@ from typing import Literal
 
 from siltstone.clock import Clock
 from siltstone.compaction.messages import DueCollection, ListCollectionsInput, ListCollectionsOutput
+from siltstone.compaction.pauses import pause_of, read_pauses
 from siltstone.deltas.listing import PendingDelta, list_all_pending
 from siltstone.deltas.shards import physical
 from siltstone.errors import InvalidInput, UnknownCollection
@@ -15,7 +16,7 @@ from siltstone.settings import CollectionBook, CollectionSettings, DueSettings
 from siltstone.stores import Stores
 
 MAX_DUE = 100  # a state's output is bounded, and the machine comes back for the rest
-MAX_UNKNOWN = 100
+MAX_NAMES = 100
 
 Reason = Literal["count", "bytes", "age", "asked"]
 
@@ -24,7 +25,9 @@ def list_collections(request: ListCollectionsInput, stores: Stores, clock: Clock
     """Count what is pending and name what is due, the oldest first, at most 100.
 
     A name that no setting knows is reported in ``unknown`` and does not keep the others waiting; so is a key that
-    looks like no delta. Ages are by the store's clock, quiet hours by ``clock``. Raises `StoreUnavailable`.
+    looks like no delta. What an operator paused is never due, also if it was asked for: it is reported in ``paused``,
+    and its backlog is counted as ever. Ages are by the store's clock, quiet hours and pauses by ``clock``. Raises
+    `StoreUnavailable`.
     """
     pending = list_all_pending(stores.deltas, stores.settings)
     backlog: dict[str, list[PendingDelta]] = {}
@@ -34,12 +37,17 @@ def list_collections(request: ListCollectionsInput, stores: Stores, clock: Clock
     unknown = [*pending.strange, *strangers]
     hour = datetime.fromtimestamp(clock.now(), UTC).hour
     due: list[DueCollection] = []
+    pauses = read_pauses(stores.snapshots, clock)
+    paused: list[str] = []
     for collection in sorted({delta.collection for delta in pending.deltas} | set(asked or ())):
         settings = _resolve(stores.settings, collection)
         if settings is None:
             unknown.append(collection)
             continue
         if collection in request.skip or (asked is not None and collection not in asked):
+            continue
+        if pause_of(collection, pauses) is not None:
+            paused.append(collection)
             continue
         deltas = backlog.get(collection, [])
         age = max((float(pending.date - delta.last_modified) for delta in deltas), default=0.0)
@@ -57,7 +65,8 @@ def list_collections(request: ListCollectionsInput, stores: Stores, clock: Clock
     return ListCollectionsOutput(
         due=due[:MAX_DUE],
         more=len(due) > MAX_DUE,
-        unknown=[name[:512] for name in sorted(unknown)[:MAX_UNKNOWN]],
+        unknown=[name[:512] for name in sorted(unknown)[:MAX_NAMES]],
+        paused=paused[:MAX_NAMES],
         pending_deltas=len(pending.deltas),
         pending_bytes=sum(delta.size for delta in pending.deltas),
         oldest_age_seconds=max((float(pending.date - delta.last_modified) for delta in pending.deltas), default=0.0),

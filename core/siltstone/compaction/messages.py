@@ -66,6 +66,7 @@ class ListCollectionsOutput(Message):
     due: list[DueCollection]  # oldest first, at most 100
     more: bool
     unknown: list[str]  # collections with deltas that no setting or pattern names: reported, not guessed
+    paused: list[str] = []  # with deltas, or asked for, and not due because an operator paused them
     pending_deltas: int  # over all collections, due or not
     pending_bytes: int
     oldest_age_seconds: float

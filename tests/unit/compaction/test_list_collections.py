@@ -41,6 +41,7 @@ def test_the_backlog_is_told_whether_or_not_anything_is_due() -> None:
         "due": [],
         "more": False,
         "unknown": [],
+        "paused": [],
         "pending_deltas": 0,
         "pending_bytes": 0,
         "oldest_age_seconds": 0.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -124,6 +124,13 @@ class ObjectStore(Protocol):
 
     def list_versions(self, prefix: str, *, first: str = "", last: str | None = None) -> Iterator[ObjectVersion]:
         """The history of all keys under ``prefix`` with ``first <= key <= last``, in key order, newest first."""
+        ...
+
+    def delete_versions(self, entries: Sequence[ObjectVersion]) -> None:
+        """Take these out of their keys' histories, for good: nothing brings them back. One that is gone is no error.
+
+        No function of the product may do this: `siltstone sources purge` does, with the rights of who runs it.
+        """
         ...
 
 

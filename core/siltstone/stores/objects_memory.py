@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -165,6 +165,15 @@ class MemoryObjects:
                 for place, entry in enumerate(reversed(self._history[key]))
             ]
             return found, keys[self._page_size - 1] if len(keys) > self._page_size else None
+
+    def delete_versions(self, entries: Sequence[ObjectVersion]) -> None:
+        with self._lock:
+            for entry in entries:
+                kept = [each for each in self._history.get(entry.key, []) if each.version_id != entry.version_id]
+                if kept:
+                    self._history[entry.key] = kept
+                elif self._history.pop(entry.key, None) is not None:
+                    del self._keys[bisect_left(self._keys, entry.key)]
 
     def restore(self, key: str, version_id: str) -> None:
         """Delete everything newer than ``version_id``: how an operator undoes a delete in a versioned bucket."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from typing import Any, cast
 from botocore.exceptions import ClientError
 
 from siltstone.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable
+from siltstone.parallel import chunks
 from siltstone.stores import objects_s3_files
 from siltstone.stores.aws import code_of, status_of, store_errors
 from siltstone.stores.objects import (
@@ -123,15 +124,10 @@ class S3Objects:
             return
 
     def delete_many(self, keys: list[str]) -> None:
-        for start in range(0, len(keys), _DELETE_BATCH):
-            batch = [{"Key": key} for key in keys[start : start + _DELETE_BATCH]]
-            with store_errors(f"Deleting {len(batch)} objects of {self.bucket}"):
-                reply = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
-            for refused in reply.get("Errors", []):
-                raise StoreUnavailable(
-                    f"{self.bucket}/{refused['Key']} was not deleted: {refused['Code']}.",
-                    remedy="Try the same state again.",
-                )
+        self._delete_objects([{"Key": key} for key in keys])
+
+    def delete_versions(self, entries: Sequence[ObjectVersion]) -> None:
+        self._delete_objects([{"Key": entry.key, "VersionId": entry.version_id} for entry in entries])
 
     def list_page(self, prefix: str, token: str | None = None) -> Page:
         following = {} if token is None else {"ContinuationToken": token}
@@ -196,6 +192,18 @@ class S3Objects:
                     raise ObjectNotFound(f"There is no object {self.bucket}/{key}.") from error
                 raise
         raise AssertionError("the last pause is None")
+
+    def _delete_objects(self, objects: list[dict[str, str]]) -> None:
+        for batch in chunks(objects, _DELETE_BATCH):
+            with store_errors(f"Deleting {len(batch)} objects of {self.bucket}"):
+                reply = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
+                for refused in reply.get("Errors", []):
+                    if refused["Code"] == "AccessDenied":  # told key by key, in an answer that says OK
+                        raise ClientError({"Error": refused}, "DeleteObjects")
+                    raise StoreUnavailable(
+                        f"{self.bucket}/{refused['Key']} was not deleted: {refused['Code']}.",
+                        remedy="Try the same state again.",
+                    )
 
     def _pages(self, operation: str, prefix: str, **request: Any) -> Iterator[dict[str, Any]]:
         replies = iter(self._client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=prefix, **request))

@@ -7,7 +7,7 @@ In front of each in-memory store stands one of these. A call that is "slow" is s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -195,6 +195,11 @@ class UnkindObjects:
         for start in range(0, len(keys), 2):  # a request deletes some of them and dies
             some = keys[start : start + 2]
             self._write("delete_many", some[0], lambda some=some: self._real.delete_many(some))
+
+    def delete_versions(self, entries: Sequence[ObjectVersion]) -> None:
+        for start in range(0, len(entries), 2):
+            some = entries[start : start + 2]
+            self._write("delete_versions", some[0].key, lambda some=some: self._real.delete_versions(some))
 
     def list_page(self, prefix: str, token: str | None = None) -> Page:
         return self._gate.call(

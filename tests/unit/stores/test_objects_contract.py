@@ -256,3 +256,31 @@ def test_another_body_is_not_streamed(objects: ObjectStore) -> None:
         list(objects.stream("file", if_match=etag))
     with pytest.raises(ObjectNotFound):
         list(objects.stream("never"))
+
+
+def test_an_entry_of_the_history_goes_for_good(objects: ObjectStore) -> None:
+    for body in (b"first", b"second"):
+        objects.put("h/k", body)
+    objects.put("h/other", b"")
+    objects.delete("h/k")
+    marker, second, first = objects.list_versions("h/k")
+    objects.delete_versions([first])
+    assert [entry.version_id for entry in objects.list_versions("h/k")] == [marker.version_id, second.version_id]
+    with pytest.raises(ObjectNotFound):
+        objects.get_version("h/k", first.version_id)
+    objects.delete_versions([first, marker])  # one of them is gone already
+    assert objects.get("h/k").body == b"second"
+    objects.delete_versions([second])
+    objects.delete_versions([])
+    assert [entry.key for entry in objects.list_versions("h/")] == ["h/other"]
+    assert objects.head("h/k") is None
+
+
+def test_more_entries_go_than_one_request_holds(strict_objects: ObjectStore) -> None:
+    for number in range(505):
+        strict_objects.put(f"d/{number:04d}", b"")
+        strict_objects.delete(f"d/{number:04d}")
+    history = list(strict_objects.list_versions("d/"))
+    assert len(history) == 1_010
+    strict_objects.delete_versions(history)
+    assert list(strict_objects.list_versions("d/")) == []

@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.markup import escape
 from siltstone.clock import Clock
 from siltstone.errors import BadSource
-from siltstone.sources.jsonl import read_texts_jsonl
-from siltstone.sources.loading import LoadReport, load_sources
+from siltstone.sources.files import Input
+from siltstone.sources.intake import Intake, take_in
 from siltstone.sources.problem import SourceProblem
 from siltstone.sources.receipts import read_receipts
 from siltstone.sources.source import Source
+from siltstone.sources.texts import read_texts
 from siltstone.stores import Stores
 
 from siltstone_local.demo.phases import Say
@@ -46,39 +47,37 @@ class Loaded:
 
     receipts: int = 0
     texts: int = 0
-    problems: list[SourceProblem] = field(default_factory=list[SourceProblem])
-    report: LoadReport = field(default_factory=LoadReport)
+    intake: Intake = field(default_factory=Intake)
 
     def summary(self) -> str:
         """For a person, as Rich markup."""
-        new = f"{self.report.new} new, {self.report.changed} changed, {self.report.unchanged} known already"
+        report, problems = self.intake.report, self.intake.problems
+        new = f"{report.new} new, {report.changed} changed, {report.unchanged} known already"
         lines = [f"  {self.receipts} receipts, {self.texts} texts: {new}"]
-        lines += [f"  [yellow]left out[/] {escape(str(problem))}" for problem in self.problems[:_SHOWN]]
-        if len(self.problems) > _SHOWN:
-            lines.append(f"  [yellow]left out[/] ... and {len(self.problems) - _SHOWN} more")
-        return "\n".join(lines)
+        lines += [f"  [yellow]left out[/] {escape(str(problem))}" for problem in problems[:_SHOWN]]
+        more = self.intake.rejected + self.intake.repeated - _SHOWN
+        return "\n".join([*lines, f"  [yellow]left out[/] ... and {more} more"] if more > 0 else lines)
 
 
 def load(inputs: Inputs, stores: Stores, clock: Clock, say: Say) -> Loaded:
     """Read and load everything. Raises `BadSource` where nothing at all can be used."""
     loaded = Loaded()
 
-    def usable(items: Iterable[Source | SourceProblem], kind: str) -> Iterator[Source]:
+    def told(items: Iterable[Source | SourceProblem], kind: str) -> Iterator[Source | SourceProblem]:
         for item in items:
-            if isinstance(item, SourceProblem):
-                loaded.problems.append(item)
-            else:
+            if not isinstance(item, SourceProblem):
                 setattr(loaded, kind, getattr(loaded, kind) + 1)
                 say(f"{loaded.receipts} receipts, {loaded.texts} texts")
-                yield item
+            yield item
 
-    def everything() -> Iterator[Source]:
-        yield from usable(read_receipts(inputs.receipts), "receipts")
+    def everything() -> Iterator[Source | SourceProblem]:
+        yield from told(read_receipts(inputs.receipts), "receipts")
         if inputs.texts is not None:
-            yield from usable(read_texts_jsonl(inputs.texts, "texts"), "texts")
+            yield from told(read_texts(Input.of(inputs.texts), "texts"), "texts")
 
-    loaded.report = load_sources(everything(), stores, clock)
-    if not loaded.receipts and not loaded.texts:
-        first = f" The first: {loaded.problems[0]}" if loaded.problems else ""
+    take_in(everything(), stores, clock, intake=loaded.intake)
+    if not loaded.intake.read:
+        problems = loaded.intake.problems
+        first = f" The first: {problems[0]}" if problems else ""
         raise BadSource(f"{inputs.receipts} holds nothing that can be used.{first}", remedy="")
     return loaded

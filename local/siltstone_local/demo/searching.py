@@ -9,10 +9,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 from siltstone.clock import Clock
-from siltstone.sources.jsonl import read_texts_jsonl
+from siltstone.sources.files import Input
 from siltstone.sources.receipt import Receipt
 from siltstone.sources.receipts import read_receipts
 from siltstone.sources.text import Text
+from siltstone.sources.texts import read_texts
 from siltstone.stores import Stores
 
 from siltstone_local.demo.loading import Inputs
@@ -58,7 +59,7 @@ def _questions(inputs: Inputs) -> list[tuple[str, dict[str, Any]]]:
     word = max(middle.lines[-1].text.split(), key=len)
     asked.append((f"{word} (a word)", {"collection_name": "words", "query_text": word}))
     if inputs.texts is not None:
-        text = next(item for item in read_texts_jsonl(inputs.texts, "texts") if isinstance(item, Text))
+        text = next(item for item in read_texts(Input.of(inputs.texts), "texts") if isinstance(item, Text))
         some = " ".join(text.text.split()[:6])
         asked.append((f"{some} ...", {"collection_name": "texts", "query_text": some}))
     return [(title, {"n_results": 2, **question}) for title, question in asked]

@@ -59,7 +59,7 @@ def status(
         if as_json:
             print_json({"sources": [each.model_dump(mode="json") for each in found]})
         else:
-            _print_sources(found)
+            print_sources(found)
         return
     with problems.status("counting"):
         counted = sources_status(target.stores, target.clock)
@@ -156,7 +156,8 @@ def _oldest(found: CollectionSources) -> str:
     return escape(f"{found.oldest.source_id}, {human_age(found.oldest.age_seconds)}{where}")
 
 
-def _print_sources(found: list[SourceInfo]) -> None:
+def print_sources(found: list[SourceInfo]) -> None:
+    """What became of each source, a table each."""
     for source in found:
         gone = f", [yellow]deleted {source.deleted_at}[/]" if source.deleted_at else ""
         output.print(

@@ -19,11 +19,16 @@ def read_receipts(source: Path | str | Input) -> Iterator[Receipt | SourceProble
 
     Raises `BadSource` for anything else.
     """
-    if isinstance(source, Input):
-        return read_receipts_jsonl(source)
-    place = Path(source)
-    if stat.S_ISDIR(mode_of(place)):
-        return read_sroie_folder(place)
-    if place.suffix.lower() not in {".jsonl", ".ndjson"}:
-        raise BadSource(f"{place} is neither a folder nor a .jsonl file.", remedy="Name one of the two.")
-    return read_receipts_jsonl(place)
+    if not isinstance(source, Input):
+        if stat.S_ISDIR(mode_of(Path(source))):
+            return read_sroie_folder(source)
+        _check_name(Path(source))
+        source = Input.of(source)
+    elif source.path is not None:
+        _check_name(source.path)
+    return read_receipts_jsonl(source)
+
+
+def _check_name(path: Path) -> None:
+    if path.suffix.lower() not in {".jsonl", ".ndjson"}:
+        raise BadSource(f"{path} is neither a folder nor a .jsonl file.", remedy="Name one of the two.")

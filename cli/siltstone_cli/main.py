@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from siltstone_cli import compact, lock, pausing, query, rollback, sources, stack, status, verify, versions
+from siltstone_cli import (
+    compact,
+    lock,
+    pausing,
+    query,
+    receipts,
+    rollback,
+    sources,
+    stack,
+    status,
+    texts,
+    verify,
+    versions,
+)
 from siltstone_cli.exits import Commands
 from siltstone_cli.options import Local, Stage
 
@@ -36,6 +49,8 @@ app.command(name="verify")(verify.verify)
 app.command(name="query")(query.query)
 app.command(name="rollback")(rollback.rollback)
 app.add_typer(lock.app, name="lock")
+app.add_typer(receipts.app, name="receipts")
+app.add_typer(texts.app, name="texts")
 app.add_typer(sources.app, name="sources")
 compact.app.command(name="pause")(pausing.pause)
 compact.app.command(name="resume")(pausing.resume)

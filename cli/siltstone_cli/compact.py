@@ -15,7 +15,7 @@ from siltstone.overview.executions import ExecutionInfo, list_compactions, read_
 from siltstone.overview.progress import RunProgress, running_states
 
 from siltstone_cli.completion import complete_collections
-from siltstone_cli.console import human_count, human_seconds, output, print_json, problems
+from siltstone_cli.console import coloured, human_count, human_seconds, output, print_json, problems
 from siltstone_cli.exits import FAILED
 from siltstone_cli.following import follow, waited
 from siltstone_cli.options import AsJson, Local, Stage
@@ -24,16 +24,6 @@ from siltstone_cli.target import Target, find_target
 app = typer.Typer(no_args_is_help=True, help="Merge what waits into new versions; look at runs; pause them.")
 
 MACHINE = "Compaction"
-_COLOURS = {
-    "SUCCEEDED": "green",
-    "FAILED": "red",
-    "TIMED_OUT": "red",
-    "ABORTED": "red",
-    "RUNNING": "cyan",
-    "compacted": "green",
-    "failed": "red",
-    "busy": "yellow",
-}
 Collections = Annotated[
     list[str] | None,
     typer.Argument(help="Collections, or shards (lines.s00).", autocompletion=complete_collections),
@@ -139,7 +129,7 @@ def status(
     table = Table("execution", "status", "started (UTC)", "took", "collections")
     for each in recent:
         table.add_row(
-            escape(each.name), _coloured(each.status), each.started_at, human_seconds(each.seconds), _summary(each)
+            escape(each.name), coloured(each.status), each.started_at, human_seconds(each.seconds), _summary(each)
         )
     output.print(table)
     for pause in pauses:
@@ -176,13 +166,11 @@ def _tell_what_waits(plan: StartPlan) -> None:
 
 
 def _show(found: ExecutionInfo) -> None:
-    output.print(
-        f"{escape(found.name)}: {_coloured(found.status)} after {human_seconds(found.seconds)}", soft_wrap=True
-    )
+    output.print(f"{escape(found.name)}: {coloured(found.status)} after {human_seconds(found.seconds)}", soft_wrap=True)
     if found.collections:
         table = Table("collection", "outcome", "version", "rows")
         for each in found.collections:
-            table.add_row(escape(each.collection), _coloured(each.status), each.version or "", human_count(each.rows))
+            table.add_row(escape(each.collection), coloured(each.status), each.version or "", human_count(each.rows))
         output.print(table)
     for each in found.collections:
         if each.cause:
@@ -195,13 +183,9 @@ def _show(found: ExecutionInfo) -> None:
 
 def _summary(found: ExecutionInfo) -> str:
     told = [
-        f"{escape(each.collection)} {_coloured(each.status)}{f' {each.version}' if each.status == 'compacted' else ''}"
+        f"{escape(each.collection)} {coloured(each.status)}{f' {each.version}' if each.status == 'compacted' else ''}"
         for each in found.collections
     ]
     if not told and found.status == "SUCCEEDED":
         return "[dim]nothing was due[/]"
     return "\n".join(told) or escape((found.cause or "")[:200])
-
-
-def _coloured(word: str) -> str:
-    return f"[{_COLOURS[word]}]{word}[/]" if word in _COLOURS else word

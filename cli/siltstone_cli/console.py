@@ -11,6 +11,17 @@ from rich.console import Console
 
 _LOG_WIDTH = 160  # a pipe or a log file has no width, and 80 columns cut the tables
 
+_COLOURS = {
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "TIMED_OUT": "red",
+    "ABORTED": "red",
+    "RUNNING": "cyan",
+    "compacted": "green",
+    "failed": "red",
+    "busy": "yellow",
+}
+
 
 def _console(*, stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
@@ -25,6 +36,11 @@ def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
     """One JSON document on the standard output, indented, in UTF-8."""
     found = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+
+
+def coloured(word: str) -> str:
+    """An outcome's own word, in Rich's markup."""
+    return f"[{_COLOURS[word]}]{word}[/]" if word in _COLOURS else word
 
 
 def human_bytes(size: float | None) -> str:

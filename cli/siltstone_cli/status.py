@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from rich.markup import escape
 from rich.table import Table
+from siltstone.compaction.pauses import pause_of
 from siltstone.overview.locks import LockInfo
-from siltstone.overview.status import CollectionStatus, LedgerTotals, read_status
+from siltstone.overview.status import CollectionStatus, LedgerTotals, MachineActivity, read_status
+from siltstone.times import epoch_seconds
 
-from siltstone_cli.console import human_age, human_bytes, human_count, output, print_json
+from siltstone_cli.console import (
+    coloured,
+    human_age,
+    human_bytes,
+    human_count,
+    human_seconds,
+    output,
+    print_json,
+    problems,
+)
 from siltstone_cli.options import AsJson, Local, Stage
 from siltstone_cli.target import find_target
 
+_ROWS = 20  # collections on one screen
 
-def status(context: typer.Context, stage: Stage = None, local: Local = False, as_json: AsJson = False) -> None:
-    """Show what waits, what is current, who holds which lock, what is in quarantine, and the ledger's totals.
+
+def status(
+    context: typer.Context,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also collections where nothing goes on.")] = False,
+    stage: Stage = None,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what waits, what is current, who holds which lock, what is paused, the last runs, and the cost so far.
 
     Example: siltstone status --stage dev
     """
     target = find_target(context, stage, local)
-    found = read_status(target.stores, target.clock)
+    machines = {"compaction": target.machine("Compaction"), "embedding": target.machine("Embedding")}
+    with problems.status("looking"):
+        found = read_status(target.stores, target.clock, machines)
     if as_json:
         print_json(found)
         return
+    shown = found.collections if everything or len(found.collections) <= _ROWS else _busiest(found.collections)
     table = Table("collection", "version", "rows", "size", "pending", "bytes", "oldest", "quarantine", "lock")
-    for each in found.collections:
+    for each in shown:
+        paused = pause_of(each.collection, found.paused) is not None
         table.add_row(
             escape(each.collection),
             each.version or "[dim]none yet[/]",
@@ -34,14 +60,47 @@ def status(context: typer.Context, stage: Stage = None, local: Local = False, as
             human_bytes(each.pending_bytes),
             human_age(each.oldest_age_seconds),
             f"[yellow]{each.quarantined}[/]" if each.quarantined else "0",
-            _lock(each.lock),
+            _lock(each.lock) + (", [yellow]paused[/]" if paused else ""),
         )
     output.print(table)
+    if len(shown) < len(found.collections):
+        output.print(f"and {len(found.collections) - len(shown)} more collections: --all shows them")
+    for pause in found.paused:
+        output.print(f"[yellow]paused[/] {escape(str(pause))}", soft_wrap=True)
     for each in found.collections:
         _print_problem(each)
     for key in found.strange:
         output.print(f"[yellow]no delta[/] {escape(key)}", soft_wrap=True)
+    for activity in found.machines:
+        _print_activity(activity, target.clock.now())
     _print_ledger(found.ledger)
+
+
+def _busiest(collections: list[CollectionStatus]) -> list[CollectionStatus]:
+    """Those that somebody should look at first; what fills a screen."""
+    return sorted(
+        collections,
+        key=lambda each: (
+            each.problem is None,
+            each.quarantined == 0,
+            each.lock.state not in {"held", "expired"},
+            -(each.oldest_age_seconds or 0.0),
+            each.collection,
+        ),
+    )[:_ROWS]
+
+
+def _print_activity(activity: MachineActivity, now: float) -> None:
+    if activity.problem or not activity.executions:
+        output.print(f"{activity.machine}: {escape(activity.problem or 'no execution yet')}", soft_wrap=True)
+        return
+    for each in activity.executions:
+        age = human_age(now - epoch_seconds(each.started_at))
+        output.print(
+            f"{activity.machine}: {escape(each.name)} {coloured(each.status)}, started {age} ago, "
+            f"took {human_seconds(each.seconds)}",
+            soft_wrap=True,
+        )
 
 
 def _lock(lock: LockInfo) -> str:
@@ -66,7 +125,7 @@ def _print_ledger(ledger: LedgerTotals) -> None:
     output.print(
         f"ledger: {batches}; {ledger.submitted:,} records submitted = {ledger.embedded:,} embedded "
         f"+ {ledger.to_retry:,} to retry + {ledger.rejected:,} rejected + {ledger.outdated:,} outdated; "
-        f"{ledger.quarantined:,} in quarantine; {ledger.tokens:,} tokens, {cost}",
+        f"{ledger.quarantined:,} in quarantine; {ledger.tokens:,} tokens; cost so far: {cost}",
         soft_wrap=True,
     )
     if ledger.unbalanced:

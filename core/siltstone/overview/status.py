@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from siltstone import keys
 from siltstone.clock import Clock
 from siltstone.compaction.documents import AppliedDelta, Manifest
 from siltstone.compaction.manifests import read_manifest
 from siltstone.compaction.messages import Message
+from siltstone.compaction.pauses import Pause, read_pauses
 from siltstone.compaction.pointer import read_pointer
 from siltstone.compaction.selection import identity
 from siltstone.deltas.listing import Pending, PendingDelta, list_all_pending
 from siltstone.deltas.quarantine import REASON_FILE
-from siltstone.errors import Damage, InvalidInput, SchemaTooNew, UnknownCollection, UnknownVersion
+from siltstone.errors import BadSettings, Damage, InvalidInput, SchemaTooNew, UnknownCollection, UnknownVersion
 from siltstone.overview.collections import collection_names
+from siltstone.overview.executions import ExecutionInfo, list_executions
 from siltstone.overview.locks import LockInfo, list_locks
 from siltstone.parallel import in_parallel
 from siltstone.settings import CollectionBook
 from siltstone.stores import Stores
 from siltstone.stores.ledger import Ledger
+from siltstone.stores.machines import Machine
 from siltstone.stores.objects import ObjectStore
+
+LATEST = 3  # executions of each machine
 
 
 class CollectionStatus(Message):
@@ -57,15 +63,26 @@ class LedgerTotals(Message):
     unbalanced: list[str]  # ids of batches whose records don't add up
 
 
+class MachineActivity(Message):
+    """A machine's latest executions, newest first. ``problem``: why they can't be listed."""
+
+    machine: str
+    executions: list[ExecutionInfo]
+    problem: str | None = None
+
+
 class Status(Message):
-    """A stage. ``strange``: keys among the deltas that are no delta's."""
+    """A stage. ``strange``: keys among the deltas that are no delta's. ``oldest_age_seconds``: of all that waits."""
 
     collections: list[CollectionStatus]
+    oldest_age_seconds: float | None
+    paused: list[Pause]
     strange: list[str]
+    machines: list[MachineActivity]
     ledger: LedgerTotals
 
 
-def read_status(stores: Stores, clock: Clock) -> Status:
+def read_status(stores: Stores, clock: Clock, machines: Mapping[str, Machine]) -> Status:
     """Ages are by the store's clock. Raises `StoreUnavailable`; damage is named in ``problem``."""
     pending = list_all_pending(stores.deltas, stores.settings)
     names = collection_names(stores, pending)
@@ -75,7 +92,24 @@ def read_status(stores: Stores, clock: Clock) -> Status:
     def read(collection: str) -> CollectionStatus:
         return _status(collection, stores, pending, locks[collection], quarantined[collection])
 
-    return Status(collections=in_parallel(read, names), strange=pending.strange, ledger=_ledger_totals(stores.ledger))
+    collections = in_parallel(read, names)
+    ages = [each.oldest_age_seconds for each in collections if each.oldest_age_seconds is not None]
+    return Status(
+        collections=collections,
+        oldest_age_seconds=max(ages, default=None),
+        paused=read_pauses(stores.snapshots, clock),
+        strange=pending.strange,
+        machines=[_activity(name, machine, clock) for name, machine in machines.items()],
+        ledger=_ledger_totals(stores.ledger),
+    )
+
+
+def _activity(name: str, machine: Machine, clock: Clock) -> MachineActivity:
+    """A role that may read the stores alone still gets its status."""
+    try:
+        return MachineActivity(machine=name, executions=list_executions(machine, clock, LATEST))
+    except BadSettings as error:
+        return MachineActivity(machine=name, executions=[], problem=error.message)
 
 
 def _status(collection: str, stores: Stores, pending: Pending, lock: LockInfo, quarantined: int) -> CollectionStatus:

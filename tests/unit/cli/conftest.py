@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from siltstone_cli import lock, query, rollback, status, verify, versions
+from siltstone.stores.machines import MemoryMachine
 from siltstone_cli.main import app
 from siltstone_cli.target import Target
 from typer.testing import CliRunner
@@ -51,12 +52,19 @@ def functions() -> Lambda:
 
 
 @pytest.fixture
-def run(house: House, functions: Lambda, monkeypatch: pytest.MonkeyPatch) -> Run:
+def machines() -> dict[str, MemoryMachine]:
+    return {"Compaction": MemoryMachine(), "Embedding": MemoryMachine()}
+
+
+@pytest.fixture
+def run(house: House, functions: Lambda, machines: dict[str, MemoryMachine], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command against ``house``."""
     target = Target("dev", {"QueryFunction": "siltstone-dev-query"}, lambda _: functions, house.clock)
     target.__dict__["stores"] = house.stores
-    for module in (lock, query, rollback, status, verify, versions):
-        monkeypatch.setattr(module, "find_target", lambda *_: target)
+    target.__dict__["machine"] = machines.__getitem__
+    for name, module in list(sys.modules.items()):
+        if name.startswith("siltstone_cli.") and hasattr(module, "find_target"):
+            monkeypatch.setattr(module, "find_target", lambda *_: target)
 
     def invoke(*arguments: str, input: str | None = None) -> Any:  # noqa: A002
         return CliRunner().invoke(app, list(arguments), input=input)

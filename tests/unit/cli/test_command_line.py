@@ -26,6 +26,8 @@ OUTPUTS = {
     "LedgerTableName": {"Ref": "Ledger"},
     "SourceTableName": {"Ref": "Sources"},
     "DeltaQueueUrl": {"Ref": "Queue"},
+    "CompactionMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:none",
+    "EmbeddingMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:none",
     "Collections": '{"collections": {"lines": {}}}',
 }
 LOCAL_STACK = {"up", "down", "logs"}  # they know where

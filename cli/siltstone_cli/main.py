@@ -6,6 +6,7 @@ import typer
 
 from siltstone_cli import (
     compact,
+    embed,
     lock,
     pausing,
     query,
@@ -55,3 +56,4 @@ app.add_typer(sources.app, name="sources")
 compact.app.command(name="pause")(pausing.pause)
 compact.app.command(name="resume")(pausing.resume)
 app.add_typer(compact.app, name="compact")
+app.add_typer(embed.app, name="embed")

@@ -77,6 +77,10 @@ class BadQuery(InvalidInput):
     """A query is malformed, or its vector does not fit the collection. HTTP 400."""
 
 
+class AnswerTooLarge(BadQuery):
+    """The answer is larger than a function can return: ask for fewer rows, or less of each. HTTP 400."""
+
+
 class BadDelta(InvalidInput):
     """A verdict over a delta's bytes, fully read: it can't be used and goes to quarantine."""
 
@@ -88,6 +92,10 @@ class ReadOnlyClient(InvalidInput):
 # Not found ----------------------------------------------------------------------------------------
 class UnknownCollection(NotFound):
     """No setting, pattern or pointer names this collection."""
+
+
+class NothingWritten(UnknownCollection):
+    """The settings know the collection, but there is nothing to read: no version, and no delta that is looked at."""
 
 
 class UnknownVersion(NotFound):
@@ -186,6 +194,10 @@ class ProviderRefused(Refused):
     """The provider refused the request (key, quota, missing file, bad body); the message has its words."""
 
 
+class FunctionFailed(Refused):
+    """A function died, ran out of time, or raised what it has no answer for; its log has the reason."""
+
+
 class BatchFailed(ProviderRefused):
     """The provider refused the batch for good; the message has its words."""
 
@@ -200,6 +212,10 @@ class IllegalTransition(Refused):
 
 class CollectionPaused(Refused):
     """An operator has paused the compaction of this collection; the message says since when and why."""
+
+
+class ExecutionFailed(Refused):
+    """An execution of a state machine did not succeed; the message has its cause."""
 
 
 class BacklogTooLarge(Refused):

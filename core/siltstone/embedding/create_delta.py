@@ -65,7 +65,7 @@ def _create(item: BatchItem, files: BatchFiles, stores: Stores, clock: Clock, pr
     answers = Answers(records.column("id").to_pylist(), settings)
     billed = _download(item, files, provider, answers)
     outcome = answers.outcome
-    if item.attempt >= MAX_ATTEMPTS:
+    if item.attempt >= MAX_ATTEMPTS and item.cancel_requested_at is None:
         outcome.fates[outcome.places(Fate.TO_RETRY)] = Fate.REJECTED
     _reject_unusable(answers, files, settings)
     _look_at_sources(outcome, records, item.collection, stores)

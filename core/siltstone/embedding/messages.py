@@ -16,8 +16,10 @@ a state raises anything else     the execution fails and nothing is recorded: th
                                  plan starts the batch again with the next generation
 ===============================  ============================================================================
 
-``RecordOutcome`` answers ``retry`` (then ``SubmitBatch`` with ``batch_id`` alone) or a ``status`` of ``COMPLETE`` or
-``FAILED``. No state needs more than ``batch_id``, ``attempt`` and ``openai_batch_id``: the ledger knows the rest.
+``RecordOutcome`` answers ``retry`` (then ``SubmitBatch`` with ``batch_id`` alone) or a ``status`` of ``COMPLETE``,
+``CANCELLED`` or ``FAILED``. A cancellation is a mark in the ledger: ``SubmitBatch`` buys nothing more, ``PollBatch``
+cancels at the provider, and ``RecordOutcome`` forms no further attempt. No state needs more than ``batch_id``,
+``attempt`` and ``openai_batch_id``: the ledger knows the rest.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ class RecordOutcomeInput(Message):
 class RecordOutcomeOutput(Message):
     batch_id: str
     collection: str
-    status: Literal["PLANNED", "COMPLETE", "FAILED"]
+    status: Literal["PLANNED", "COMPLETE", "FAILED", "CANCELLED"]
     retry: bool  # status PLANNED: submit the next attempt
     attempt: int  # the next one if retry, else the last
     counts: Counts  # of the attempt that was recorded

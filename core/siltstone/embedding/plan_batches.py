@@ -51,10 +51,10 @@ def plan_batches(
     for name in request.collections or []:
         stores.settings.resolve(name)
     plan = _Plan(request, stores, clock, workspace=workspace, limits=limits or BatchLimits(), seconds_left=seconds_left)
-    executions = [_execution(batch) for batch in plan.unfinished()]
+    executions = [execution_of(batch) for batch in plan.unfinished()]
     todo = plan.survey()
     for name in sorted(todo):
-        executions += [_execution(batch) for batch in plan.batches(name, todo[name])]
+        executions += [execution_of(batch) for batch in plan.batches(name, todo[name])]
     return PlanBatchesOutput(
         batches=executions,
         sources=len(plan.claimed),
@@ -209,7 +209,8 @@ class _Plan:
         return True
 
 
-def _execution(batch: BatchItem) -> PlannedExecution:
+def execution_of(batch: BatchItem) -> PlannedExecution:
+    """What carries this batch, under its name."""
     return PlannedExecution(
         batch_id=batch.batch_id,
         execution=f"{batch.batch_id}-{batch.generation}",

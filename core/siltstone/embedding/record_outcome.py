@@ -19,6 +19,8 @@ from siltstone.sources.state import CAUSE_LENGTH
 from siltstone.stores import Stores
 from siltstone.stores.ledger import Attempt, BatchItem, Counts
 
+CANCELLED_CAUSE = "Cancelled on request."
+
 
 def record_outcome(
     request: RecordOutcomeInput, stores: Stores, clock: Clock, *, workspace: Path
@@ -51,15 +53,19 @@ def _record(item: BatchItem, attempt: Attempt, stores: Stores, clock: Clock, wor
         outcome = Outcome.decode(stores.deltas.get(files.key(OUTCOME)).body, len(records))
         _balance(item, attempt, outcome.counts)
         _write_rejected(records, outcome, files)
-    retry = outcome.places(Fate.TO_RETRY).tolist()
+    left = outcome.places(Fate.TO_RETRY).tolist()
+    retry = left if item.cancel_requested_at is None else []
     if retry:
         with batch_files(stores.deltas, item.batch_id, item.attempt + 1, workspace) as following:
             following.write_batch(take(records, retry), stores.settings.resolve(item.collection))
-    rows = _source_rows(records, outcome)
+    rows = _source_rows(records, outcome, retry=bool(retry))
     settle_sources(rows, collection=item.collection, batch_id=item.batch_id, stores=stores, clock=clock)
     attempts = item.with_outcome(attempt.model_copy(update={"recorded_at": clock.now()}))
-    if not retry:
+    if not left:
         return stores.ledger.save(item.moved("COMPLETE", attempts=attempts), now=clock.now())
+    if not retry:
+        cancelled = item.moved("CANCELLED", attempts=attempts, cause=CANCELLED_CAUSE)
+        return stores.ledger.save(cancelled, now=clock.now())
     following_attempt = {
         "attempt": item.attempt + 1,
         "submission": 0,
@@ -91,7 +97,8 @@ def _write_rejected(records: pa.Table, outcome: Outcome, files: BatchFiles) -> N
     files.write_lines(REJECTED, [{**row, "reason": reason} for row, reason in zip(rows, words, strict=True)])
 
 
-def _source_rows(records: pa.Table, outcome: Outcome) -> dict[str, SourceRows]:
+def _source_rows(records: pa.Table, outcome: Outcome, *, retry: bool) -> dict[str, SourceRows]:
+    """By source id. Without ``retry`` what is left is in flight no more: its sources are for a later plan."""
     ids: list[str] = records.column("id").to_pylist()
     digests: list[str] = records.column("digest").to_pylist()
     revisions: list[str] = records.column("revision").to_pylist()
@@ -105,22 +112,27 @@ def _source_rows(records: pa.Table, outcome: Outcome) -> dict[str, SourceRows]:
             elif fate == Fate.REJECTED:
                 rows.refused[ids[place]] = digests[place]
                 rows.cause = f"{ids[place]}: {outcome.reasons.get(place, '')}"
-            elif fate == Fate.TO_RETRY:
+            elif fate == Fate.TO_RETRY and retry:
                 rows.retry.add(ids[place])
     return found
 
 
 def _fail(item: BatchItem, cause: str, stores: Stores, clock: Clock, workspace: Path) -> RecordOutcomeOutput:
-    """Close the batch. Its records count as to retry: a later plan takes their sources again."""
-    if item.status not in {"FAILED", "EMBEDDED"}:
-        moved = item.moved("FAILED", cause=cause)
+    """Close the batch. Its records count as to retry: a later plan takes their sources again.
+
+    A batch that a person cancelled did not fail, whatever its end looks like.
+    """
+    if item.status not in {"FAILED", "CANCELLED", "EMBEDDED"}:
+        cancelled = item.cancel_requested_at is not None
+        cause = CANCELLED_CAUSE if cancelled else cause
+        moved = item.moved("CANCELLED" if cancelled else "FAILED", cause=cause)
         with batch_files(stores.deltas, item.batch_id, item.attempt, workspace) as files:
             records = files.read_records(["source_id"])
         give_back(
             distinct(records, "source_id"),
             collection=item.collection,
             batch_id=item.batch_id,
-            cause=cause,
+            cause=None if cancelled else cause,
             stores=stores,
             clock=clock,
         )
@@ -135,7 +147,7 @@ def _fail(item: BatchItem, cause: str, stores: Stores, clock: Clock, workspace: 
         attempts = item.with_outcome(attempt)
         item = stores.ledger.save(moved.model_copy(update={"attempts": attempts}), now=clock.now())
     last = item.outcome(item.attempt)
-    if item.status != "FAILED" or last is None:
+    if item.status not in {"FAILED", "CANCELLED"} or last is None:
         raise IllegalTransition(
             f"Batch {item.batch_id} is {item.status}: its answers are there, so it did not fail.",
             remedy="Start the batch's execution again.",

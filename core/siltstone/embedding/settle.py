@@ -10,7 +10,7 @@ from siltstone.errors import StoreUnavailable
 from siltstone.parallel import chunks
 from siltstone.sources.deletes import delete_rows, pay_deletes
 from siltstone.sources.loading import unwanted
-from siltstone.sources.state import failed, holds, settled, strayed, with_state
+from siltstone.sources.state import failed, holds, released, settled, strayed, with_state
 from siltstone.stores import Stores
 from siltstone.stores.sources import SourceItem
 
@@ -53,14 +53,15 @@ def settle_sources(
 
 
 def give_back(
-    source_ids: Iterable[str], *, collection: str, batch_id: str, cause: str, stores: Stores, clock: Clock
+    source_ids: Iterable[str], *, collection: str, batch_id: str, cause: str | None, stores: Stores, clock: Clock
 ) -> None:
-    """The batch failed as a whole: its sources are for a later plan."""
+    """The batch failed as a whole, or was cancelled (no ``cause``): its sources are for a later plan."""
 
     def change(item: SourceItem) -> SourceItem | None:
         if not holds(item, collection, batch_id, item.revision):
             return None
-        return with_state(item, collection, failed(item.collections[collection], cause))
+        state = item.collections[collection]
+        return with_state(item, collection, released(state) if cause is None else failed(state, cause))
 
     for chunk in chunks(source_ids, _CHUNK):
         _save_all(chunk, change, stores, clock)

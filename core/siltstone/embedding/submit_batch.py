@@ -18,7 +18,7 @@ from siltstone.embedding.adopt_batch import adopt_batch
 from siltstone.embedding.batch_files import REQUESTS, batch_files
 from siltstone.embedding.messages import SubmitBatchInput, SubmitBatchOutput
 from siltstone.embedding.poll_batch import poll_wait, queue_was_full
-from siltstone.errors import ProviderUnavailable, SubmissionUnclear
+from siltstone.errors import BatchFailed, ProviderUnavailable, SubmissionUnclear
 from siltstone.stores import Stores
 from siltstone.stores.ledger import BatchItem
 from siltstone.stores.provider import BatchInfo, EmbeddingProvider
@@ -32,8 +32,9 @@ def submit_batch(
 ) -> SubmitBatchOutput:
     """Submit the present attempt, or say as what it was submitted.
 
-    Raises `SubmissionUnclear` (try again), `BatchFailed` (the provider won't have it), `IllegalTransition` (it is
-    closed), `UnknownBatch`, `LedgerChanged` (another execution submits it), and for an adoption `BadEvent`.
+    Raises `SubmissionUnclear` (try again), `BatchFailed` (the provider won't have it, or a person cancelled it),
+    `IllegalTransition` (it is closed), `UnknownBatch`, `LedgerChanged` (another execution submits it), and for an
+    adoption `BadEvent`.
     """
     if request.openai_batch_id is not None:
         item = adopt_batch(
@@ -70,6 +71,8 @@ def _submitted(
                 remedy="The provider's list is asked again before anything is paid twice.",
             )
     item.moved("SUBMITTING")  # refuses a closed batch before anything is uploaded
+    if item.cancel_requested_at is not None:
+        raise BatchFailed(f"Batch {item.batch_id} was cancelled on request before it was bought.")
     return _buy(item, _input_file(item, stores, provider, workspace), stores, clock, provider)
 
 

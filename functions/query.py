@@ -7,7 +7,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from siltstone.errors import BadEvent, BadQuery, InvalidInput, NotFound, Refused, SiltstoneError, Transient
+from siltstone.errors import AnswerTooLarge, BadEvent, InvalidInput, NotFound, Refused, SiltstoneError, Transient
 from siltstone.query.index_chroma import open_index
 from siltstone.query.messages import QueryInput, QueryOutput
 from siltstone.query.query import Readers, open_readers, query
@@ -65,7 +65,7 @@ def _reply(status: int, body: dict[str, Any]) -> dict[str, Any]:
 def _bounded(reply: dict[str, Any]) -> dict[str, Any]:
     size = len(json.dumps(reply))  # as Lambda's runtime writes it
     if size > _LARGEST_REPLY:
-        raise BadQuery(
+        raise AnswerTooLarge(
             f"The answer takes {size:,} bytes; a function returns at most {_LARGEST_REPLY:,}.",
             remedy="Ask for fewer rows, or leave embeddings or documents out of include.",
         )

@@ -17,7 +17,8 @@ A row written by `upsert_vectors` is exactly what was sent, in both writing mode
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from numpy.typing import ArrayLike
 
 from siltstone import keys
 from siltstone.client_delta import PendingOperations, target_of
-from siltstone.client_query import CollectionHandle, Embed, as_vectors, query_vectors
+from siltstone.client_query import CollectionHandle, Embed, as_vectors, embedding_query, query_vectors
 from siltstone.clock import Clock, SystemClock
 from siltstone.compaction.merge_rows import apply_operations
 from siltstone.deltas.batch import DeltaRows
@@ -50,7 +51,8 @@ class ChromaDBClient:
     ``settings`` say what a collection is made of when it is first written; one that exists stays what it is.
     ``use_persistent_client=False``: a directory of its own that is gone when it is closed, for tests; ``mode`` is then
     ``snapshot`` unless given, else ``read``. ``embed`` turns texts into float32 (n, dimension) for ``query_texts``, by
-    the model that the collection was made with, never Chroma's default one. Not for several threads.
+    the model that the collection was made with, never Chroma's default one; ``embeds`` says which, by the collection's
+    name, where they differ. Safe for several threads: writes come one after the other.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ChromaDBClient:
         settings: CollectionBook | None = None,
         use_persistent_client: bool = True,
         embed: Embed | None = None,
+        embeds: Callable[[str], Embed] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._mode = mode or ("read" if use_persistent_client else "snapshot")
@@ -73,6 +76,8 @@ class ChromaDBClient:
             )
         self._settings = settings or CollectionBook()
         self._embed = embed
+        self._embeds = embeds
+        self._writing = threading.RLock()
         self._clock = clock or SystemClock()
         self._pending = PendingOperations()
         self._written: set[str] = set()
@@ -122,7 +127,8 @@ class ChromaDBClient:
         if self._mode != "delta":
             raise InvalidInput(f"A {self._mode} client gathers no delta.", remedy="Open one with mode='delta'.")
         target = target_of(bucket, self._settings) if isinstance(bucket, str) else bucket
-        return self._pending.upload(collection or self._pending.only(), prefix, target, self._clock)
+        with self._writing:
+            return self._pending.upload(collection or self._pending.only(), prefix, target, self._clock)
 
     # Reading ------------------------------------------------------------------------------------------
     def query(
@@ -138,7 +144,8 @@ class ChromaDBClient:
     ) -> dict[str, Any]:
         """The nearest rows of each query, as Chroma returns them. Raises `BadQuery`, `UnknownCollection`."""
         store = self._store(collection)
-        vectors = query_vectors(query_embeddings, query_texts, self._embed, store.spec())
+        embed = self._embed if self._embeds is None or query_texts is None else self._embeds(collection)
+        vectors = query_vectors(query_embeddings, query_texts, embed, store.spec())
         with translated(self._directory, BadQuery):
             found = store.collection.query(
                 query_embeddings=vectors,
@@ -217,13 +224,14 @@ class ChromaDBClient:
         settings = self._settings_of(collection)
         # Which shard a row goes to is the delta writer's to say.
         validate_rows(rows, collection, settings.model_copy(update={"shards": 1}))
-        if self._mode == "delta":
-            self._pending.add(collection, rows)
-            return
-        if collection not in self._chroma.names():
-            self._chroma.make(CollectionSpec.of(collection, settings.fixed()))
-        self._written.add(collection)
-        apply_operations(self._chroma.store(collection), rows, settings.space)
+        with self._writing:
+            if self._mode == "delta":
+                self._pending.add(collection, rows)
+                return
+            if collection not in self._chroma.names():
+                self._chroma.make(CollectionSpec.of(collection, settings.fixed()))
+            self._written.add(collection)
+            apply_operations(self._chroma.store(collection), rows, settings.space)
 
     def _settings_of(self, collection: str) -> CollectionSettings:
         """The stage's settings; of a collection that exists in the directory, what it is."""
@@ -243,7 +251,10 @@ class ChromaDBClient:
             self._written.add(name)
         elif attribute not in _READS:
             raise AttributeError(f"A collection has no {attribute!r} here.")
-        return getattr(self._store(name).collection, attribute)
+        store = self._store(name)
+        if attribute == "query" and self._embeds is not None:
+            return embedding_query(store, self._embeds(name))
+        return getattr(store.collection, attribute)
 
     def _readable(self) -> ChromaDirectory:
         self._check_open()

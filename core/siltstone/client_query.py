@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siltstone.errors import BadQuery, SiltstoneError
 from siltstone.stores.vectors import CollectionSpec
+
+if TYPE_CHECKING:
+    from siltstone.snapshots.chroma import ChromaStore
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -47,6 +50,20 @@ def query_vectors(
     if not np.isfinite(vectors).all() or (spec.space == "cosine" and not np.any(vectors, axis=1).all()):
         raise BadQuery("A query vector is not finite, or zero under cosine.")
     return vectors
+
+
+def embedding_query(store: ChromaStore, embed: Embed) -> Callable[..., Any]:
+    """Chroma's own ``query`` of a collection, but for texts, which ``embed`` turns into vectors."""
+
+    def query(
+        query_embeddings: ArrayLike | None = None, query_texts: str | Sequence[str] | None = None, **more: Any
+    ) -> Any:
+        if query_texts is not None:
+            texts = [query_texts] if isinstance(query_texts, str) else query_texts
+            query_embeddings = query_vectors(query_embeddings, texts, embed, store.spec())
+        return store.collection.query(query_embeddings=cast(Any, query_embeddings), **more)
+
+    return query
 
 
 def as_vectors(embeddings: ArrayLike, refused: type[SiltstoneError]) -> NDArray[np.float32]:

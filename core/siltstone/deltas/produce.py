@@ -65,13 +65,13 @@ def produce_deletes(
     ids: Sequence[str], collection: str, *, stores: ProducerStores | None = None, clock: Clock | None = None
 ) -> Produced:
     """Write deletes as one delta and tell the queue. An id that no row has is no error. At most 50,000."""
-    there = stores or _from_environment()
+    there = stores or producer_from_environment()
     dimension = there.settings.resolve(collection).dimension
     return _write(DeltaRows.deletions(ids, dimension), collection, there, clock)
 
 
 def _write(rows: DeltaRows, collection: str, stores: ProducerStores | None, clock: Clock | None) -> Produced:
-    there = stores or _from_environment()
+    there = stores or producer_from_environment()
     written = write_delta(rows, collection=collection, stores=there, clock=clock or SystemClock())
     tell(there.hints, written)
     return Produced(delta_id=written.delta_id, delta_key=written.delta_key, embedding_count=written.embedding_count)
@@ -110,7 +110,7 @@ class _NoHints:
 
 
 @lru_cache(maxsize=1)
-def _from_environment() -> ProducerStores:
+def producer_from_environment() -> ProducerStores:
     """``DELTA_BUCKET``, and if set ``DELTA_QUEUE_URL`` and ``SILTSTONE_COLLECTIONS``. Raises `BadSettings`."""
     bucket, queue = os.environ.get("DELTA_BUCKET"), os.environ.get("DELTA_QUEUE_URL")
     if not bucket:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from siltstone import keys
 from siltstone.clock import Clock
 from siltstone.compaction.documents import Manifest
 from siltstone.deltas.shards import physical, spread
-from siltstone.errors import BadQuery, UnknownCollection
+from siltstone.errors import BadQuery, NothingWritten
 from siltstone.parallel import in_parallel
 from siltstone.query.aliases import AliasReader
 from siltstone.query.fixed import as_one
@@ -23,6 +20,7 @@ from siltstone.query.index import Hits, OpenIndex, Vector, no_hits
 from siltstone.query.messages import QueryInput, QueryOutput, QueryResults
 from siltstone.query.overlay import nearest
 from siltstone.query.pending import PendingReader, Sight
+from siltstone.query.question import question_vectors
 from siltstone.query.reader import SnapshotReader
 from siltstone.query.search import View
 from siltstone.query.where import Where, normalize
@@ -30,6 +28,8 @@ from siltstone.query.where_document import WhereDocument, normalize_document
 from siltstone.settings import CollectionBook, CollectionSettings
 from siltstone.stores import Stores
 from siltstone.stores.provider import EmbeddingProvider
+
+Filters = tuple[Where | None, WhereDocument | None]
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,31 @@ def query(
     Raises `BadQuery` (400), `UnknownCollection` and `UnknownVersion` (404), `StoreUnavailable` and
     `ProviderUnavailable` (try again), `BacklogTooLarge` and `SettingsMismatch`, and the errors of damage.
     """
-    where, text = normalize(request.metadata_filter), normalize_document(request.where_document)
+    filters = filters_of(request)  # a wrong one costs no request
     collection = readers.aliases.collection_of(request.collection_name, fresh=request.consistency == "strong")
     request = request.model_copy(update={"collection_name": collection})
     settings = book.resolve(request.collection_name)
     shards = _shards(request, settings)
     with _see(request, shards, readers, settings, clock) as seen:
-        if request.operation == "count":
-            counts = in_parallel(lambda view: view.count(where, text), seen.views)
-            return seen.output.model_copy(update={"count": sum(counts)})
-        hits = (_nearest if request.operation == "query" else _get)(request, seen, where, text, provider)
-        return seen.output.model_copy(update={"results": _results(hits, request)})
+        return answer(request, seen, filters, provider)
+
+
+def filters_of(request: QueryInput) -> Filters:
+    """Both filters as they are answered. Raises `BadQuery` naming the place."""
+    return normalize(request.metadata_filter), normalize_document(request.where_document)
+
+
+def answer(request: QueryInput, seen: Seen, filters: Filters, provider: Callable[[], EmbeddingProvider]) -> QueryOutput:
+    """Answer ``request`` from what is seen. Raises `BadQuery`, `ProviderUnavailable`, `ProviderRefused`."""
+    if request.operation == "count":
+        counts = in_parallel(lambda view: view.count(*filters), seen.views)
+        return seen.output.model_copy(update={"count": sum(counts)})
+    if request.operation == "get":
+        return seen.output.model_copy(update={"results": _results(_get(request, seen, filters), request)})
+    vectors = question_vectors(request, seen.settings, provider)
+    found = [_results(_nearest(vector, request, seen, filters), request) for vector in vectors]
+    several = request.query_texts is not None or request.query_embeddings is not None
+    return seen.output.model_copy(update={"results_of_each": found} if several else {"results": found[0]})
 
 
 def _shards(request: QueryInput, settings: CollectionSettings) -> list[str]:
@@ -118,13 +132,13 @@ def _see(
         readings = [each.reading for each in looks if each.reading is not None]
         pending = sum(each.pending for each in looks)
         if not readings and not pending:
-            raise UnknownCollection(
+            raise NothingWritten(
                 f"The collection {request.collection_name!r} has no version yet"
                 f"{'.' if strong else ', and a snapshot read looks at nothing else.'}",
                 remedy="Embed and compact something first, or ask with consistency=strong.",
             )
         published = as_one(request.collection_name, settings, [reading.manifest for reading in readings])
-        oldest = min((reading.manifest for reading in readings), key=_made, default=None)
+        oldest = min((reading.manifest for reading in readings), key=made_at, default=None)
         yield Seen(
             views=[
                 View(each.reading and each.reading.index, each.overlay, published.space, published.dimension)
@@ -140,7 +154,7 @@ def _see(
                 }
                 if len(shards) > 1
                 else None,
-                version_age_seconds=max(0.0, clock.now() - _made(oldest)) if oldest else None,
+                version_age_seconds=max(0.0, clock.now() - made_at(oldest)) if oldest else None,
                 pending_deltas=pending if strong else None,
                 unusable_deltas=sum(each.unusable for each in looks),
                 stale="; ".join(reading.stale for reading in readings if reading.stale) or None,
@@ -149,17 +163,10 @@ def _see(
         )
 
 
-def _nearest(
-    request: QueryInput,
-    seen: Seen,
-    where: Where | None,
-    text: WhereDocument | None,
-    provider: Callable[[], EmbeddingProvider],
-) -> Hits:
-    vector = _vector(request, seen.settings, provider)
+def _nearest(vector: Vector, request: QueryInput, seen: Seen, filters: Filters) -> Hits:
     embeddings = "embeddings" in request.include
     found = in_parallel(
-        lambda view: view.search(vector, request.n_results, where, text, embeddings=embeddings), seen.views
+        lambda view: view.search(vector, request.n_results, *filters, embeddings=embeddings), seen.views
     )
     hits = no_hits(distances=True, embeddings=embeddings, dimension=seen.settings.dimension)
     for each in found:
@@ -167,21 +174,16 @@ def _nearest(
     return nearest(hits, request.n_results)
 
 
-def _get(
-    request: QueryInput,
-    seen: Seen,
-    where: Where | None,
-    text: WhereDocument | None,
-    _provider: Callable[[], EmbeddingProvider],
-) -> Hits:
+def _get(request: QueryInput, seen: Seen, filters: Filters) -> Hits:
     """Rows in the order of the ids asked for, or a page of all in the order of their ids: whatever is merged between
     two pages, and into whichever shard, the order is the same."""
     if request.ids is not None:
-        ids, conditions = list(dict.fromkeys(request.ids)), (where, text)
+        ids, conditions = list(dict.fromkeys(request.ids)), filters
         homes = spread(ids, len(seen.views)).tolist()
     else:
-        passing = in_parallel(lambda view: view.select(where, text), seen.views)
-        found = sorted((row_id, home) for home, each in enumerate(passing) for row_id in each)
+        passing = in_parallel(lambda view: view.select(*filters), seen.views)
+        behind = request.after or ""  # no id is empty
+        found = sorted((row_id, home) for home, each in enumerate(passing) for row_id in each if row_id > behind)
         page = found[request.offset : request.offset + request.limit]
         ids, homes, conditions = [row_id for row_id, _ in page], [home for _, home in page], (None, None)
     embeddings = "embeddings" in request.include
@@ -193,31 +195,8 @@ def _get(
     return hits.take([place[row_id] for row_id in ids if row_id in place])
 
 
-def _vector(request: QueryInput, settings: CollectionSettings, provider: Callable[[], EmbeddingProvider]) -> Vector:
-    """The question's vector, float32 (d,), by the collection's own model. Raises `BadQuery`."""
-    if request.query_text is not None:
-        return provider().embed([request.query_text], model=settings.model, dimension=settings.dimension).vectors[0]
-    given = request.query_embedding or []
-    if len(given) != settings.dimension:
-        raise BadQuery(
-            f"query_embedding has {len(given)} numbers; {request.collection_name} has {settings.dimension} dimensions.",
-            remedy=f"Embed the question with {settings.model} at {settings.dimension} dimensions.",
-        )
-    # Chroma takes a NaN and answers nonsense.
-    if not all(map(math.isfinite, given)):
-        raise BadQuery("query_embedding has a NaN or an infinite number.", remedy="Send finite numbers.")
-    # By the squared length in float32, which is what the index works with: it must neither overflow nor vanish.
-    with np.errstate(over="ignore"):
-        vector = np.asarray(given, np.float64).astype(np.float32)
-        squared = float(vector @ vector)
-    if not math.isfinite(squared):
-        raise BadQuery("query_embedding is too long: its squared length overflows float32.", remedy="Scale it.")
-    if settings.space == "cosine" and squared == 0:
-        raise BadQuery("query_embedding is zero, and the space is cosine.", remedy="A direction needs a length.")
-    return vector
-
-
-def _made(manifest: Manifest) -> float:
+def made_at(manifest: Manifest) -> float:
+    """When a version was made, epoch seconds."""
     return datetime.strptime(manifest.created_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
 
 
 class ChromaDirectory:
-    """``folder`` may be missing: reading makes nothing. ``read_only``: nothing is ever written into it."""
+    """``folder`` may be missing: reading makes nothing. ``read_only``: nothing is ever written into it.
+
+    Safe for several threads: two clients of one directory in one process would not know of each other's rows.
+    """
 
     def __init__(self, folder: Path, *, read_only: bool) -> None:
         self._folder = folder
         self._read_only = read_only
         self._client: Client | None = None
         self._stores: dict[str, ChromaStore] = {}
+        self._opening = threading.RLock()  # over the three fields around it
         self._stack = ExitStack()  # what close() releases, the last first
 
     def names(self) -> list[str]:
@@ -49,11 +54,12 @@ class ChromaDirectory:
             raise UnknownCollection(
                 f"{self._folder} has no collection {name!r}.", remedy="It comes to be with its first write."
             )
-        if name not in self._stores:
-            with translated(self._folder):
-                collection = client.get_collection(name, embedding_function=None)
-            self._stores[name] = ChromaStore(self._folder, client, collection)
-        return self._stores[name]
+        with self._opening:
+            if name not in self._stores:
+                with translated(self._folder):
+                    collection = client.get_collection(name, embedding_function=None)
+                self._stores[name] = ChromaStore(self._folder, client, collection)
+            return self._stores[name]
 
     def make(self, spec: CollectionSpec) -> ChromaStore:
         """A new collection, and the directory itself if need be."""
@@ -67,16 +73,18 @@ class ChromaDirectory:
 
     def close(self, written: Iterable[str] = ()) -> None:
         """Release every file, with what was ``written`` flushed: the next to open it need not replay it."""
-        self._stores.clear()
-        self._client = None
-        self._stack.close()
+        with self._opening:
+            self._stores.clear()
+            self._client = None
+            self._stack.close()
         if written:
             flush(self._folder, written)
 
     def _opened(self) -> Client | None:
-        if self._client is None and (self._folder / SQLITE_FILE).is_file():
-            return self._open(self._view() if self._read_only else self._folder)
-        return self._client
+        with self._opening:
+            if self._client is None and (self._folder / SQLITE_FILE).is_file():
+                return self._open(self._view() if self._read_only else self._folder)
+            return self._client
 
     def _open(self, folder: Path) -> Client:
         with translated(self._folder):

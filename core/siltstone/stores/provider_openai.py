@@ -21,6 +21,7 @@ from siltstone.stores.provider import BatchInfo, BatchProblem, Embedded, Request
 
 _CONNECT_SECONDS, _ANSWER_SECONDS, _UPLOAD_SECONDS = 5.0, 60.0, 300.0
 _RETRIES = 2
+_CONNECTIONS = httpx2.Limits(max_connections=32, max_keepalive_connections=32)  # as many as the AWS clients have
 _MAX_INPUTS = 2_048
 _MAX_INPUT_BYTES = 300_000  # the limit is 300,000 tokens a request, and a token is at least one byte
 _KEY = re.compile(r"\bsk-[\w*-]{3,}")
@@ -39,7 +40,17 @@ class OpenAIProvider:
             base_url=base_url,
             max_retries=_RETRIES,
             timeout=httpx2.Timeout(answer_seconds, connect=_CONNECT_SECONDS),
+            http_client=openai.DefaultHttpx2Client(limits=_CONNECTIONS),
         )
+
+    @property
+    def client(self) -> openai.OpenAI:
+        """OpenAI's own client, for what this adapter does not offer."""
+        return self._client
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
     def upload_file(self, source: Path | BinaryIO, filename: str) -> str:
         if isinstance(source, Path):

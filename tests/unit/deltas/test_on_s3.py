@@ -40,9 +40,9 @@ def bucket() -> Iterator[S3Objects]:
         client = boto3.client("s3", config=CLIENT_CONFIG)
         client.create_bucket(Bucket="deltas")
         client.put_bucket_versioning(Bucket="deltas", VersioningConfiguration={"Status": "Enabled"})
-        produce._from_environment.cache_clear()
+        produce.producer_from_environment.cache_clear()
         yield S3Objects("deltas", client)
-        produce._from_environment.cache_clear()
+        produce.producer_from_environment.cache_clear()
 
 
 @pytest.fixture

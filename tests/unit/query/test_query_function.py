@@ -216,7 +216,7 @@ def test_an_answer_that_lambda_would_cut_off_is_refused(function: ModuleType, mo
     monkeypatch.setattr(function, "_LARGEST_REPLY", 2_000)
     asked = {"collection_name": "texts", "query_embedding": vector(1), "include": ["embeddings"], "n_results": 20}
     status, answer = over_http(function, asked)
-    assert (status, answer["error"]) == (400, "BadQuery")
+    assert (status, answer["error"]) == (400, "AnswerTooLarge")
     assert "embeddings" in answer["message"]
     with pytest.raises(BadQuery, match="at most 2,000"):
         function.handler(asked, Context())

@@ -24,197 +24,38 @@ What a rollback promises
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
 
-import numpy as np
 from siltstone import keys
 from siltstone.compaction.documents import Manifest
-from siltstone.compaction.version import Version
 from siltstone.stores.leases import Lease
 from siltstone.stores.objects_memory import MemoryObjects
-from siltstone.stores.vectors_memory import ROWS_FILE, VECTORS_FILE
 
-Kind = Literal["good", "bad", "poison"]
-Identity = tuple[str, str]  # key, ETag
-Row = tuple[bytes, str | None, str]  # vector, document, metadata as JSON with sorted keys
-Operations = dict[str, Row | None]  # None: a delete
-Content = dict[str, Row]
-
-
-@dataclass(frozen=True)
-class Doer:
-    """Who did it. ``state``: of the compaction machine, or "Rollback", "Pin", "Produce", "Read"."""
-
-    state: str
-    collection: str | None = None
-    run: str | None = None  # run id
-    version: str | None = None  # of the run
-    token: int | None = None
-
-
-@dataclass(frozen=True)
-class Written:
-    """An object changed. ``body`` is ``None`` for a delete, ``before`` the ETag that was there."""
-
-    bucket: Literal["deltas", "snapshots"]
-    key: str
-    body: bytes | None
-    etag: str
-    before: str | None
-    last_modified: int
-    at: float  # true time
-    doer: Doer
-
-
-@dataclass(frozen=True)
-class LeaseChanged:
-    """A lease operation took effect. ``owner``, ``token``, ``now``: as the caller said."""
-
-    operation: str
-    lock_id: str
-    owner: str
-    token: int | None
-    now: float | None
-    before: Lease | None
-    after: Lease | None
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A reader got an answer, or an error. ``expected_from``: what was known when it asked."""
-
-    reader: str  # one process
-    collection: str
-    strong: bool
-    asked: Asked
-    version: str | None
-    content: Content | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Acknowledged:
-    """A producer was told that its delta is durable. ``etag`` is ``None`` if it had been before, and is retired."""
-
-    key: str
-    etag: str | None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A run of the compaction machine failed in a state, or ended (``over``). ``failed_in``: the state to tell of."""
-
-    collection: str
-    version: str | None
-    failed_in: str | None
-    error: str | None
-    over: bool
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """The operator was told that a version is pinned (or asked to unpin it)."""
-
-    collection: str
-    version: str
-    pinned: bool
-
-
-Event = Written | LeaseChanged | Answered | Acknowledged | Ended | Pinned
-
-
-@dataclass(eq=False)
-class Life:
-    """One life of a delta's key, from a write to the next delete."""
-
-    key: str
-    etag: str
-    number: int  # 0: the first
-    order: tuple[int, str]
-    kind: Kind
-    operations: Operations
-    born: int  # number of the event
-    died: int | None = None
-    batch_id: str | None = None
-    records: int = 0
-
-    @property
-    def identity(self) -> Identity:
-        return self.key, self.etag
-
-
-@dataclass(eq=False)
-class VersionFacts:
-    """A published version: what it must contain, and which deltas it took beyond its parent's."""
-
-    manifest: Manifest
-    content: Content
-    new: list[Life]
-    files: dict[str, tuple[str, str]]  # key -> ETag, SHA-256
-    published: float
-    promoted: float | None = None
-    superseded: float | None = None
-    removed: bool = False
-
-
-@dataclass(eq=False)
-class CollectionFacts:
-    """One collection. ``pending``: lives that exist and that no promoted version accounts for."""
-
-    versions: dict[str, VersionFacts] = field(default_factory=dict)
-    promotions: list[str] = field(default_factory=list)
-    accounted: dict[Identity, int] = field(default_factory=dict)  # -> token of the promoted version that did first
-    pending: dict[str, Life] = field(default_factory=dict)  # by key
-    pinned: set[str] = field(default_factory=set)
-    births: list[Life] = field(default_factory=list)
-    taken_alone: dict[Identity, set[int]] = field(default_factory=dict)  # by tokens of runs
-    failed: set[int] = field(default_factory=set)  # tokens of runs that failed where deltas are read
-    last_accounted: tuple[int, str] = (0, "")
-
-    @property
-    def current(self) -> str | None:
-        return self.promotions[-1] if self.promotions else None
-
-    @property
-    def token(self) -> int:
-        return token_of(self.current)
-
-    def taken_by(self, version: VersionFacts) -> list[Life]:
-        """The deltas that a version took beyond its parent's. A rollback's are those of the version it restores: that
-        one may have lost its race, and then nothing current had contained them yet.
-        """
-        restored = version.manifest.restored_from
-        return version.new if restored is None else self.taken_by(self.versions[restored])
-
-    def failures_alone(self, life: Life) -> int:
-        """How many runs failed that had taken this delta and no other."""
-        return len(self.taken_alone.get(life.identity, set()) & self.failed)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was true when a strong read began."""
-
-    births: int  # how many deltas there had been
-    token: int
-    required: tuple[Life, ...]
+from tests.faults.events import Answered, Doer, Ended, Event, LeaseChanged, Pinned, Written
+from tests.faults.facts import (
+    Asked,
+    CollectionFacts,
+    Content,
+    Intention,
+    Life,
+    VersionFacts,
+    apply,
+    named,
+    token_of,
+)
 
 
 class History:
-    """Facts derived from events, in order. ``intend`` is told by the simulation before a producer writes."""
+    """Facts derived from events, in order."""
 
-    def __init__(self, deltas: MemoryObjects, snapshots: MemoryObjects) -> None:
+    def __init__(self, deltas: MemoryObjects, snapshots: MemoryObjects, intended: Mapping[str, Intention]) -> None:
         self.deltas = deltas
         self.snapshots = snapshots
         self.events = 0
         self.collections: dict[str, CollectionFacts] = {}
         self.lives: dict[str, list[Life]] = {}  # by key, oldest first
-        self.intended: dict[str, tuple[Kind, Operations, str | None]] = {}  # by MD5 of the body
+        self.intended = intended  # by ETag, from before the write
         self.condemned: dict[str, Life] = {}  # by key: what went to quarantine
         self.tokens: dict[str, int] = {}  # by lock id
         self.read_tokens: dict[tuple[str, str], int] = {}  # by reader and collection
@@ -245,6 +86,8 @@ class History:
                 self._written(event)
             case LeaseChanged(after=Lease() as after):
                 self.tokens[after.lock_id] = after.token
+                if event.before is not None and event.before.owner not in (None, after.owner):
+                    self.count("leases that ran out and were taken")
                 self._taking(event.before, after)
             case Answered(version=str() as version):
                 self.read_tokens[event.reader, event.collection] = token_of(version)
@@ -318,6 +161,8 @@ class History:
             records=len(operations),
         )
         lives.append(life)
+        if facts.births and facts.births[-1].order[0] == life.order[0]:
+            self.count("deltas of the same second as the one before")
         facts.births.append(life)
         self.count("deltas" if life.number == 0 else "deltas that came back")
         if life.identity not in facts.accounted:
@@ -364,46 +209,3 @@ class History:
             self.of(event.collection).failed.add(token_of(event.version))
         if event.over:
             self.count("runs that failed" if event.failed_in else "runs that ended well")
-
-
-def token_of(version: str | None) -> int:
-    return 0 if version is None else Version.parse(version).token
-
-
-def named(body: bytes | None) -> str:
-    """The version that a pointer's body names."""
-    assert body is not None
-    return body.decode().removesuffix("/").rpartition("/")[2]
-
-
-def apply(base: Content, lives: Iterable[Life]) -> Content:
-    """The plain meaning of operations in order: the last one of each id."""
-    content = dict(base)
-    for life in lives:
-        for row_id, row in life.operations.items():
-            if row is None:
-                content.pop(row_id, None)
-            else:
-                content[row_id] = row
-    return content
-
-
-def stored_content(read: Callable[[str], bytes]) -> Content:
-    """What the two files of the vector store's twin hold."""
-    table: list[Any] = json.loads(read(ROWS_FILE))["rows"]
-    vectors = np.load(io.BytesIO(read(VECTORS_FILE)))
-    return {
-        row_id: (vectors[place].tobytes(), document, json.dumps(metadata, sort_keys=True))
-        for place, (row_id, document, metadata) in enumerate(table)
-    }
-
-
-def sha256(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
-def named_objects(manifest: Manifest) -> Iterator[tuple[str, int, str]]:
-    """Key, size and SHA-256 of every object that a manifest names."""
-    prefix = keys.version(manifest.collection, manifest.version)
-    for file in manifest.files:
-        yield prefix + file.path, file.size, file.sha256

@@ -12,23 +12,17 @@ from typing import NoReturn
 from siltstone import keys
 from siltstone.compaction.documents import Manifest
 from siltstone.deltas.quarantine import Quarantined
-from siltstone.errors import Damage, ObjectNotFound
+from siltstone.errors import Damage, ObjectNotFound, SiltstoneError, StoreUnavailable, UnknownCollection
 from siltstone.settings import RetentionSettings
 from siltstone.stores.ledger import BatchItem
 
-from tests.faults.history import (
-    Acknowledged,
-    Answered,
+from tests.faults.events import Acknowledged, Answered, Ended, Event, LeaseChanged, Written
+from tests.faults.facts import (
     CollectionFacts,
     Content,
-    Ended,
-    Event,
-    History,
-    LeaseChanged,
     Life,
     Row,
     VersionFacts,
-    Written,
     apply,
     named,
     named_objects,
@@ -36,6 +30,7 @@ from tests.faults.history import (
     stored_content,
     token_of,
 )
+from tests.faults.history import History
 
 Ledger = Callable[[str], BatchItem]
 
@@ -202,7 +197,7 @@ def readers_see_one_version(history: History, event: Event) -> None:
     if event.error is not None:
         there = [life.key for life in event.asked.required if life.key not in history.condemned]
         known = event.asked.token and (event.strong or (event.reader, event.collection) in history.read_tokens)
-        if event.error == "UnknownCollection" and (known or (event.strong and there)):
+        if event.error in _NOTHING and (known or (event.strong and there)):
             _fail(name, f"{who}, was told that there is nothing, at token {event.asked.token} with {there} pending")
         if event.error not in _TRY_AGAIN:
             _fail(name, f"{who}, was told {event.error}")
@@ -301,8 +296,14 @@ def fixed_settings_never_change(history: History, event: Event) -> None:
         _fail(name, f"{manifest.version} has {manifest.settings}, and {before.version} {before.settings}")
 
 
-_DAMAGE = {kind.__name__ for kind in Damage.__subclasses__()}
-_TRY_AGAIN = {"StoreUnavailable", "UnknownCollection"}
+def _family(kind: type[SiltstoneError]) -> set[str]:
+    """The names of an error and of all that are one."""
+    return {kind.__name__}.union(*(_family(each) for each in kind.__subclasses__()))
+
+
+_DAMAGE = _family(Damage)
+_NOTHING = _family(UnknownCollection)
+_TRY_AGAIN = _family(StoreUnavailable) | _NOTHING
 
 
 def _own_places(event: Written) -> Iterator[str]:

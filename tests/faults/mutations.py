@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -22,8 +23,16 @@ from siltstone.stores.leases_memory import MemoryLeases
 from siltstone.stores.objects import ObjectStore
 
 from tests.faults.simulation import machine
+from tests.faults.simulation.driver import FREEZABLE, WEIGHTS
 
-Mutation = Callable[[], AbstractContextManager[object]]
+
+@dataclass(frozen=True)
+class Mutation:
+    """``broken``: makes the variant; ``invariants``: each of which finds it; ``habits``: in which it shows soon."""
+
+    broken: Callable[[], AbstractContextManager[object]]
+    invariants: tuple[str, ...]
+    habits: dict[str, Any] = field(default_factory=dict)
 
 
 def promote_without_if_match() -> AbstractContextManager[object]:
@@ -154,18 +163,91 @@ def stage_settings_win() -> AbstractContextManager[object]:
     return mock.patch.object(download, "_applied", applied)
 
 
-MUTATIONS: dict[str, tuple[Mutation, str]] = {
-    "promote without If-Match": (promote_without_if_match, "one_promotion_per_pin"),
-    "retire before promote": (retire_before_promote, "deltas_leave_only_merged"),
-    "strong read: pointer first": (pointer_before_listing, "readers_see_one_version"),
-    "rollback: the old body": (rollback_by_the_old_pointer, "one_promotion_per_pin"),
-    "skip applied": (without_applied, "content_is_base_plus_deltas"),
-    "no earlier-life check": (without_earlier_lives, "applying_again_changes_nothing"),
-    "release without owner": (release_whoever_holds_it, "only_owners_touch_locks"),
-    "order by key alone": (order_by_key, "content_is_base_plus_deltas"),
-    "no settle margin": (without_settling, "content_is_base_plus_deltas"),
-    "poison without a name": (poison_without_a_name, "deltas_leave_only_merged"),
-    "removal without a mark": (removal_without_a_mark, "named_objects_exist"),
-    "a failed refresh is done": (any_version_the_pointer_names, "readers_see_one_version"),
-    "the stage's settings win": (stage_settings_win, "deltas_leave_only_merged"),
+def standing_still(**rates: float) -> dict[str, float]:
+    """How likely a process stands still for a while at each call: these, and no others."""
+    return dict.fromkeys(FREEZABLE, 0.0) | rates
+
+
+def often(**weights: float) -> dict[str, float]:
+    """What is done how often: compactions and reads as ever, these as said, nothing else."""
+    return dict.fromkeys(WEIGHTS, 0.0) | {"produce": 30.0, "compact": 8.0, "read": 10.0, "advance": 18.0} | weights
+
+
+CALM: dict[str, Any] = {"fault_rate": 0.0, "ambush": 0.0, "poison": 0.0, "skewed": 0.0, "freezing": standing_still()}
+CROWDED: dict[str, Any] = {**CALM, "executions": 4, "skewed": 0.7}  # whose clock is fast takes a lease before its time
+
+MUTATIONS: dict[str, Mutation] = {
+    "promote without If-Match": Mutation(
+        promote_without_if_match,
+        ("one_promotion_per_pin",),
+        {**CROWDED, "ambush": 0.3, "stickiness": 0.9, "weights": often(compact=20.0, read=1.0)},
+    ),
+    "retire before promote": Mutation(retire_before_promote, ("deltas_leave_only_merged",)),
+    "strong read: pointer first": Mutation(
+        pointer_before_listing,
+        ("readers_see_one_version",),
+        {**CALM, "freezing": standing_still(Read=0.1), "stickiness": 0.9, "weights": often(compact=20.0, read=20.0)},
+    ),
+    "rollback: the old body": Mutation(
+        rollback_by_the_old_pointer, ("one_promotion_per_pin",), {**CALM, "weights": often(rollback=10.0)}
+    ),
+    "skip applied": Mutation(
+        without_applied,
+        ("content_is_base_plus_deltas",),
+        {
+            **CALM,
+            "faults": ("crash before",),
+            "fault_rate": 0.02,
+            "weights": often(compact=20.0, rollback=5.0, read=1.0),
+        },
+    ),
+    "no earlier-life check": Mutation(
+        without_earlier_lives,
+        ("content_is_base_plus_deltas", "applying_again_changes_nothing"),
+        {**CALM, "weights": often(again=20.0)},
+    ),
+    "release without owner": Mutation(
+        release_whoever_holds_it, ("only_owners_touch_locks",), {**CROWDED, "freezing": standing_still(ReleaseLock=0.4)}
+    ),
+    "order by key alone": Mutation(
+        order_by_key,
+        ("content_is_base_plus_deltas", "readers_see_one_version"),
+        {**CALM, "weights": often(skew=10.0)},
+    ),
+    "no settle margin": Mutation(
+        without_settling,
+        ("content_is_base_plus_deltas",),
+        {**CALM, "faults": ("slow",), "fault_rate": 0.05, "ambush": 0.2, "weights": often(compact=20.0, read=1.0)},
+    ),
+    "poison without a name": Mutation(
+        poison_without_a_name,
+        ("deltas_leave_only_merged",),
+        {
+            **CALM,
+            "poison": 8.0,
+            "faults": ("unavailable", "lost"),
+            "fault_rate": 0.03,
+            "weights": often(compact=30.0, read=1.0),
+        },
+    ),
+    "removal without a mark": Mutation(
+        removal_without_a_mark,
+        ("named_objects_exist",),
+        {
+            **CALM,
+            "executions": 1,
+            "stickiness": 0.9,
+            "step_rate": 0.85,
+            "freezing": standing_still(Retire=0.2),
+            "weights": often(read=1.0, pin=20.0, unpin=5.0, advance=40.0),
+        },
+    ),
+    "a failed refresh is done": Mutation(
+        any_version_the_pointer_names,
+        ("readers_see_one_version",),
+        {**CALM, "faults": ("unavailable", "lost"), "fault_rate": 0.05, "weights": often(read=40.0)},
+    ),
+    "the stage's settings win": Mutation(
+        stage_settings_win, ("deltas_leave_only_merged",), {**CALM, "weights": often(deploy=2.0)}
+    ),
 }

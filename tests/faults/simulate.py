@@ -27,8 +27,14 @@ _SECTIONS = {
         "functions ended",
         "attempts given up",
         "executions stopped",
-        "deltas that came back",
         "lose",
+        "skew",
+        "delivered twice",
+        "states tried again",
+        "clock that is off",
+        "leases that ran out",
+        "pages of a listing",
+        "same second",
     ),
     "what happened": ("versions", "rollbacks", "deltas", "runs", "reads", "quarantined", "strong", "snapshot", "pin"),
     "errors": ("error: ",),
@@ -60,7 +66,7 @@ def _many(first: int, each: int, steps: int, seconds: float, processes: int) -> 
         elapsed = time.monotonic() - started
         if outcome.failure is not None:
             _report(total, seeds, elapsed, counts)
-            _tell_failure(outcome, each)
+            _tell_failure(outcome)
             return 1
         if time.monotonic() - told > REPORT_SECONDS:
             told = time.monotonic()
@@ -105,11 +111,11 @@ def _trace(seed: int, each: int, *, everything: bool) -> int:
         _say(f"Seed {seed}: every invariant held after every step.")
         return 0
     if not everything:
-        _tell_failure(outcome, each)
+        _tell_failure(outcome)
     return 1
 
 
-def _tell_failure(outcome: Outcome, each: int) -> None:
+def _tell_failure(outcome: Outcome) -> None:
     _say(f"\nSeed {outcome.seed} FAILED after {outcome.steps:,} steps and {len(outcome.actions):,} actions:")
     _say(f"  {outcome.failure}\n")
     _say(f"Looking for the least that fails, for at most {SHRINK_SECONDS:.0f} s ...")
@@ -117,7 +123,7 @@ def _tell_failure(outcome: Outcome, each: int) -> None:
     _say(f"{len(least.actions)} actions:\n")
     replay(outcome.seed, least.actions, _say)
     _say(f"\n  {least.failure}\n")
-    _say(f"Again: python -m tests.faults.simulate --seed {outcome.seed} --each {each} --trace")
+    _say(f"Again: {outcome.again}")
 
 
 def _report(steps: int, seeds: int, elapsed: float, counts: Counter[str]) -> None:

@@ -15,6 +15,7 @@ them sees the other and gives way.
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Literal
 
 from siltstone import keys
 from siltstone.compaction.documents import Manifest
@@ -66,8 +67,8 @@ def remove_expired(snapshots: ObjectStore, collection: str, current: str, settin
     now, promoted = page.date, page.objects[0].last_modified
     chain = list(lineage(snapshots, collection, current))
     kept = {manifest.version for manifest in chain[: 1 + settings.keep_at_least]} | pinned(snapshots, collection)
-    # An attempt of Upload that was given up may run on until its function's end, and a create-only write succeeds over a
-    # delete marker: the manifest would come back, without its files. None began after the successor's run took the lock.
+    # An attempt of Upload that was given up may run on until its function's end, and a create-only write succeeds over
+    # a delete marker: the manifest would come back, without its files. None began after the successor took the lock.
     keep_seconds = max(settings.keep_seconds, settings.grace_seconds, ATTEMPT_SECONDS)
     removed = 0
     folders = version_folders(snapshots, collection)
@@ -81,6 +82,24 @@ def remove_expired(snapshots: ObjectStore, collection: str, current: str, settin
             removed += _remove(snapshots, collection, version)
     _forget_removals(snapshots, collection, {str(folder) for folder in folders})
     return removed
+
+
+def remove_early(
+    snapshots: ObjectStore, collection: str, version: str, current: str, settings: RetentionSettings
+) -> int | Literal["pinned"] | None:
+    """Delete a version that retention would still keep, if it is older than ``current`` and nobody may be using it.
+
+    Returns ``"pinned"``, or from when on it may go (epoch seconds by S3's clock), or ``None``: it is gone.
+    """
+    page = snapshots.list_page(keys.pointer(collection))
+    if not page.objects:
+        raise PointerMissing(f"{keys.pointer(collection)} was there a moment ago.", remedy="Remove its delete marker.")
+    chain = list(lineage(snapshots, collection, current))
+    superseded = _superseded(snapshots, chain, Version.parse(version), page.objects[0].last_modified)
+    free = superseded + max(settings.grace_seconds, ATTEMPT_SECONDS)
+    if page.date < free:
+        return free
+    return None if _remove(snapshots, collection, version) else "pinned"
 
 
 def _superseded(snapshots: ObjectStore, chain: list[Manifest], version: Version, promoted: int) -> int:

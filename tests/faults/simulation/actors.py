@@ -25,7 +25,7 @@ from siltstone.stores import Stores
 from siltstone.stores.vectors import CollectionSpec, Rows
 from siltstone.stores.vectors_memory import MemoryVectors, open_memory
 
-from tests.faults.history import Content, Kind, Operations
+from tests.faults.facts import Content, Kind, Operations
 
 IDS = "abcdefgh"
 POISON = "poison"  # an id that ends whoever merges it

@@ -8,7 +8,7 @@ from typing import Any
 from siltstone import keys
 from siltstone.compaction import lock
 
-from tests.faults.history import apply
+from tests.faults.facts import apply
 from tests.faults.invariants import Violation
 from tests.faults.simulation.world import COLLECTIONS, Action, World
 
@@ -33,7 +33,7 @@ def converge(world: World, apply: Do, first_number: int) -> None:
     do("skew", "operator", 0, 0.0)
     do("deploy", False)
     do("calm")
-    for name in list(world.executions):
+    for name in list(world.machine.executions):
         do("stop", name)
     do("advance", 7_200.0)  # leases expire, and so do functions and what was in flight
     _finish(world, do)
@@ -52,7 +52,7 @@ def converge(world: World, apply: Do, first_number: int) -> None:
 def _finish(world: World, do: Callable[..., None]) -> None:
     """Every process runs to its end."""
     for _ in range(100_000):
-        runnable = world.runnable()
+        runnable = world.processes.waiting()
         if not runnable:
             return
         do("step", runnable[0].name, "ok")

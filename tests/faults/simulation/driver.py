@@ -24,12 +24,20 @@ FREEZABLE = (
     "Upload",
     "PromotePointer",
     "Retire",
+    "ReleaseLock",
 )
+STANDSTILLS = (30, 100, 300, 900, 2_500)  # choices: up to a run or two of others
 CROWD = 14  # processes at once
 BACKLOG = 8  # pending deltas of a collection
 SECONDS = (0.2, 1.0, 5.0, 20.0, 61.0, 100.0, 130.0, 400.0, 1_000.0, 2_000.0, 4_000.0, 100_000.0)
 SECONDS_WEIGHTS = (10, 10, 10, 8, 12, 1, 3, 1, 0.3, 0.2, 0.2, 0.02)
 SKEWS = (0.0, 0.0, 3_600.0, -3_600.0, 1_300.0)
+WEIGHTS = {
+    "produce": 30.0, "compact": 8.0, "deliver": 6.0, "lose": 1.0, "read": 20.0, "restart": 1.0, "rollback": 3.0,
+    "pin": 2.0, "unpin": 2.0, "give_up": 3.0, "stop": 1.0, "advance": 18.0, "skew": 1.0, "again": 3.0,
+    "land": 10.0, "expire": 0.3, "deploy": 0.3,
+}  # fmt: skip
+THOROUGH = 10  # every seed that this divides meets every fault
 LOST_ANSWERS = ("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException")
 
 
@@ -51,11 +59,6 @@ class Habits:
     @staticmethod
     def of(chance: random.Random) -> Habits:
         faults = [fault for fault in get_args(Fault) if fault != "ok" and chance.random() < 0.7]
-        weights = {
-            "produce": 30.0, "compact": 8.0, "deliver": 6.0, "lose": 1.0, "read": 20.0, "restart": 1.0, "rollback": 3.0,
-            "pin": 2.0, "unpin": 2.0, "give_up": 3.0, "stop": 1.0, "advance": 18.0, "skew": 1.0, "again": 3.0,
-            "land": 10.0, "expire": 0.3, "deploy": 0.3,
-        }  # fmt: skip
         return Habits(
             faults=tuple(faults),
             fault_rate=chance.choice([0.0, 0.005, 0.02, 0.05]) if faults else 0.0,
@@ -66,9 +69,18 @@ class Habits:
             skewed=chance.choice([0.0, 0.3, 0.7]),
             freezing={state: chance.choice([0.0, 0.0, 0.004, 0.03]) for state in FREEZABLE},
             ambush=chance.choice([0.0, 0.05, 0.2]),
-            weights={name: weight * chance.choice([0.0, 0.5, 1.0, 1.0, 2.0]) for name, weight in weights.items()}
+            weights={name: weight * chance.choice([0.0, 0.5, 1.0, 1.0, 2.0]) for name, weight in WEIGHTS.items()}
             | {"produce": 30.0, "compact": 8.0, "advance": chance.choice([10.0, 25.0])},
         )
+
+
+ALL_FAULTS: dict[str, Any] = {
+    "faults": tuple(fault for fault in get_args(Fault) if fault != "ok"),
+    "fault_rate": 0.02,
+    "poison": 2.0,
+    "skewed": 0.3,
+    "weights": WEIGHTS,
+}
 
 
 class Driver:
@@ -79,6 +91,8 @@ class Driver:
         self.world = world
         self.chance = random.Random(f"driver {seed}")
         self.habits = replace(Habits.of(self.chance), **habits)
+        if isinstance(seed, int) and seed % THOROUGH == 0:
+            self.habits = replace(self.habits, **ALL_FAULTS)
         self._last: str | None = None
         self._rollbacks: list[str] = []
         self.chosen = 0  # so many choices were made: also the number of what begins with one
@@ -91,7 +105,7 @@ class Driver:
         self.chosen += 1
         if self._wrong and self.chance.random() < 0.01:
             return self._deploy()  # somebody notices
-        runnable = self.world.runnable()
+        runnable = self.world.processes.waiting()
         if runnable and self.chance.random() < self.habits.step_rate:
             names = [process.name for process in runnable if self._moves(process.name)]
             if names and (self._last not in names or self.chance.random() > self.habits.stickiness):
@@ -104,7 +118,7 @@ class Driver:
 
     def _other(self) -> Action:
         """Anything but a step, unless there is a crowd."""
-        moving = [process.name for process in self.world.runnable() if self._moves(process.name)]
+        moving = [process.name for process in self.world.processes.waiting() if self._moves(process.name)]
         names, weights = zip(*self.habits.weights.items(), strict=True)
         action: Action = getattr(self, f"_{self.chance.choices(names, weights)[0]}")()
         crowded = len(moving) >= CROWD and action[0] in ("produce", "compact", "deliver", "read", "rollback", "again")
@@ -115,7 +129,7 @@ class Driver:
     def _is_enough(self, action: Action) -> bool:
         """A backlog that nobody keeps up with only makes every listing long."""
         if action[0] in ("compact", "deliver"):
-            return len(self.world.executions) >= self.habits.executions
+            return len(self.world.machine.executions) >= self.habits.executions
         return action[0] == "produce" and len(self.world.history.of(action[3]).pending) >= BACKLOG
 
     def _freezes(self, name: str) -> bool:
@@ -128,7 +142,7 @@ class Driver:
             rate = self.habits.ambush
         if self.chance.random() >= rate:
             return False
-        self._frozen[name] = self.chosen + self.chance.choice([30, 100, 300, 900, 2_500])  # up to a run or two of others
+        self._frozen[name] = self.chosen + self.chance.choice(STANDSTILLS)
         return True
 
     def _moves(self, name: str) -> bool:
@@ -170,7 +184,7 @@ class Driver:
     def _locked_by_the_dead(self) -> bool:
         """Whether a lock is held by somebody who is no more: who starts next only finds that out."""
         leases = [self.world.leases.read(lock_id(collection)) for collection in COLLECTIONS]
-        alive = {*self.world.executions, *(name.partition("#")[0] for name in self.world.processes)}
+        alive = {*self.world.machine.executions, *(name.partition("#")[0] for name in self.world.processes)}
         return any(
             lease is not None
             and lease.owner is not None
@@ -205,11 +219,11 @@ class Driver:
         return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(8), False)
 
     def _give_up(self) -> Action:
-        runs = [run.name for execution in self.world.executions.values() for run in execution.runs]
+        runs = [run.name for execution in self.world.machine.executions.values() for run in execution.runs]
         return ("give_up", self.chance.choice(runs) if runs else "", self.chance.choice(LOST_ANSWERS))
 
     def _stop(self) -> Action:
-        return ("stop", self.chance.choice([*self.world.executions] or [""]))
+        return ("stop", self.chance.choice([*self.world.machine.executions] or [""]))
 
     def _advance(self) -> Action:
         return ("advance", self.chance.choices(SECONDS, SECONDS_WEIGHTS)[0])
@@ -235,4 +249,4 @@ class Driver:
 
 def summary(world: World) -> dict[str, Any]:
     """What happened in a world, to be added up."""
-    return {**world.done, **world.history.counts, **{f"error: {name}": n for name, n in world.errors.items()}}
+    return {**world.done, **world.history.counts, **{f"error: {name}": n for name, n in world.processes.errors.items()}}

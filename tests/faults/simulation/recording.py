@@ -20,6 +20,7 @@ class Outcome:
     """What became of a run. ``failure`` is ``None`` if every invariant held."""
 
     seed: object
+    each: int = STEPS
     actions: list[Action] = field(default_factory=list)
     steps: int = 0
     failure: AssertionError | None = None
@@ -30,13 +31,18 @@ class Outcome:
         """The name of what does not hold."""
         return None if self.failure is None else str(self.failure).partition(":")[0]
 
+    @property
+    def again(self) -> str:
+        """The command that shows it again."""
+        return f"python -m tests.faults.simulate --seed {self.seed} --each {self.each} --trace"
+
 
 def run(seed: object, steps: int = STEPS, tell: Callable[[str], None] | None = None, **habits: Any) -> Outcome:
     """A world of the seed's choice for so many steps, and then its recovery.
 
     ``tell``: hears of every action; ``habits``: those that the seed does not choose.
     """
-    outcome = Outcome(seed)
+    outcome = Outcome(seed, steps)
     with World(seed) as world:
         driver = Driver(world, seed, **habits)
 

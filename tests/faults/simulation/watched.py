@@ -10,8 +10,8 @@ from siltstone.stores.leases import Lease
 from siltstone.stores.leases_memory import MemoryLeases
 from siltstone.stores.objects_memory import MemoryObjects
 
-from tests.faults.history import Doer, Event, LeaseChanged, Written
-from tests.faults.simulation.unkind import StoreClock
+from tests.faults.events import Doer, Event, LeaseChanged, Written
+from tests.faults.simulation.gate import StoreClock
 
 PAGE_SIZE = 3
 
@@ -32,6 +32,7 @@ class WatchedObjects(MemoryObjects):
         self._true = true
         self._tell = tell
         self._doer = doer
+        self.writes = 0  # so far
 
     def first_body(self, key: str) -> bytes:
         """What was put under a key the first time."""
@@ -42,6 +43,7 @@ class WatchedObjects(MemoryObjects):
         self._page_size = 1_000
 
     def _append(self, key: str, body: bytes | None) -> Any:
+        self.writes += 1
         before = self.head(key)
         entry = super()._append(key, body)
         self._tell(

@@ -19,7 +19,19 @@ from siltstone.sources.source import Source
 from tests.unit.embedding.faults import Crash
 from tests.unit.embedding.house import House, receipt, text
 
-WRITES = {"put", "put_file", "delete_many", "save", "save_many", "create", "upload_file", "create_batch"}
+WRITES = {
+    "put",
+    "put_file",
+    "delete_many",
+    "delete_versions",
+    "delete",
+    "delete_file",
+    "save",
+    "save_many",
+    "create",
+    "upload_file",
+    "create_batch",
+}
 NAMES = ("a", "b", "r")
 
 

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from siltstone.embedding.embed_now import MAX_RECORDS, EmbedNowInput, embed_now, embed_sources_now
-from siltstone.errors import BadEvent, BadSource, ProviderUnavailable
-from siltstone.sources.loading import load_sources
+from siltstone.embedding.embed_now import (
+    MAX_RECORDS,
+    MAX_SOURCES,
+    EmbedNowInput,
+    EmbedNowOutput,
+    embed_now,
+    embed_sources_now,
+    portions,
+)
+from siltstone.errors import BadEvent, BadSource, ProviderUnavailable, UnknownCollection, UnknownSource
+from siltstone.sources.loading import delete_sources, load_sources
+from siltstone.stores.provider_memory import answered
 
 from tests.unit.embedding.faults import Crash, crashing, key_ends
 from tests.unit.embedding.house import DIMENSION, House, embed, receipt, text
@@ -98,3 +109,65 @@ def test_too_much_or_unreadable_is_refused_before_anything_is_written(house: Hou
     with pytest.raises(BadSource):
         embed_now(EmbedNowInput(texts=[{"id": "a"}]), house.stores, house.clock, house.provider)
     assert list(house.stores.sources.list()) == []
+
+
+# sources that are loaded --------------------------------------------------------------------------
+def by_id(house: House, *source_ids: str, **more: Any) -> EmbedNowOutput:
+    request = EmbedNowInput(source_ids=list(source_ids), **more)
+    return embed_now(request, house.stores, house.clock, house.provider)
+
+
+def test_loaded_sources_are_embedded_by_their_ids_alone(house: House) -> None:
+    load_sources([text("a"), text("b"), receipt(1, ["one", "two"])], house.stores, house.clock)
+    (paper,) = (item.source_id for item in house.stores.sources.list() if item.kind == "receipt")
+    done = by_id(house, A, paper, A)
+    assert (done.sources, done.embedded, done.waiting, done.failed, len(done.delta_keys)) == (2, 3, 0, 0, 2)
+    assert house.documents() == {"a": "hello"}
+    assert house.state("text.texts.b").status == "NONE"
+    assert by_id(house, A, paper).embedded == 0
+
+
+def test_only_in_the_collections_that_are_named(house: House) -> None:
+    load_sources([text("a"), receipt(1, ["one"])], house.stores, house.clock)
+    everything = [item.source_id for item in house.stores.sources.list()]
+    assert by_id(house, *everything, collections=["lines"]).embedded == 1
+    assert house.state(A).status == "NONE"
+    with pytest.raises(UnknownCollection):
+        by_id(house, A, collections=["nowhere"])
+
+
+def test_a_failed_source_is_taken_only_if_that_is_asked_for(house: House) -> None:
+    load_sources([text("a")], house.stores, house.clock)
+    house.provider.edit_rows = lambda rows: [answered("a", "a", 400, {"error": {"code": "no", "message": "never"}})]
+    house.run()
+    assert (by_id(house, A).embedded, by_id(house, A, retry_failed=True).embedded) == (0, 1)
+    assert house.state(A).status == "SUCCESS"
+
+
+def test_what_a_batch_has_is_waited_for(house: House) -> None:
+    load_sources([text("a")], house.stores, house.clock)
+    house.plan()
+    done = by_id(house, A)
+    assert (done.embedded, done.waiting, house.provider.calls["embed"]) == (0, 1, 0)
+
+
+def test_unknown_deleted_and_too_many_are_refused_before_anything_is_embedded(house: House) -> None:
+    load_sources([text("a"), text("b")], house.stores, house.clock)
+    delete_sources(["text.texts.b"], house.stores, house.clock)
+    with pytest.raises(UnknownSource, match=r"'nope' does not exist"):
+        by_id(house, A, "nope")
+    with pytest.raises(UnknownSource, match=r"b' has been deleted"):
+        by_id(house, A, "text.texts.b")
+    load_sources([receipt(1, [f"line {n}" for n in range(MAX_RECORDS + 1)])], house.stores, house.clock)
+    (paper,) = (item.source_id for item in house.stores.sources.list() if item.kind == "receipt")
+    with pytest.raises(BadEvent, match=str(MAX_RECORDS + 1)):
+        by_id(house, paper)
+    assert house.provider.calls["embed"] == 0
+
+
+def test_sources_are_grouped_into_what_one_call_takes() -> None:
+    assert list(portions({})) == []
+    assert list(portions({"a": MAX_RECORDS, "b": 1, "c": MAX_RECORDS - 1})) == [["a"], ["b", "c"]]
+    assert [len(group) for group in portions({str(n): 1 for n in range(MAX_SOURCES + 1)})] == [MAX_SOURCES, 1]
+    with pytest.raises(BadEvent, match=f"big has {MAX_RECORDS + 1} records"):
+        list(portions({"a": 1, "big": MAX_RECORDS + 1}))

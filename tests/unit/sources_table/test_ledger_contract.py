@@ -107,6 +107,17 @@ def test_quarantined_deltas_are_named_and_counted_whatever_else_is_written(ledge
     assert not ledger.note_quarantine("none", delta_key=key, records=3)
 
 
+def test_a_request_to_cancel_disturbs_no_save_and_is_lost_by_none(ledger: Ledger) -> None:
+    stored = ledger.create(batch(), now=1.0)
+    assert ledger.request_cancel("01B", now=7.5)
+    saved = ledger.save(stored.moved("SUBMITTING"), now=8.0)
+    assert ledger.read("01B").cancel_requested_at == 7.5
+    ledger.save(saved.moved("CANCELLED"), now=9.0)
+    assert ledger.read("01B").cancel_requested_at == 7.5
+    assert list(ledger.list(open_only=True)) == []
+    assert not ledger.request_cancel("none", now=9.0)
+
+
 def test_open_batches_are_listed(ledger: Ledger) -> None:
     for name, status in (("01A", "PLANNED"), ("01B", "COMPLETE"), ("01C", "FAILED"), ("01D", "EMBEDDED")):
         ledger.create(batch(name, status=status), now=1.0)
@@ -125,6 +136,8 @@ def test_open_batches_are_listed(ledger: Ledger) -> None:
         ("COMPLETE", "SUBMITTING"),
         ("COMPLETE", "FAILED"),
         ("FAILED", "PLANNED"),
+        ("COMPLETE", "CANCELLED"),
+        ("CANCELLED", "SUBMITTING"),
     ],
 )
 def test_a_move_that_the_machine_does_not_have_is_refused(status: str, to: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aws_cdk import CfnOutput, Environment, Stack, Tags
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
+from siltstone import __version__
 
 from cdk.functions import ROOT, Functions
 from cdk.machines import STATES, Machine, MachineName
@@ -57,6 +58,7 @@ class SiltstoneStack(Stack):
             "EmbeddingMachineArn": machines["embedding"].state_machine_arn,
             "OpenAiSecretArn": functions.secret.secret_arn,
             "Collections": settings.collections_json(),
+            "Release": __version__,
             "AlarmNames": ",".join(alarm.alarm_name for alarm in monitoring.alarms),
             **{f"{camel(name)}Function": function.function_name for name, function in functions.by_name.items()},
         }

@@ -26,6 +26,28 @@ USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130
 
+_LOG_IN = "Log in again (aws sso login, or your own way), and check AWS_PROFILE."
+_REMEDIES = {
+    "NoCredentialsError": "Set AWS_PROFILE or log in (aws sso login); --local needs no account.",
+    "PartialCredentialsError": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY both, or AWS_PROFILE.",
+    "CredentialRetrievalError": _LOG_IN,
+    "NoRegionError": "Set AWS_REGION to the stage's region.",
+    "ProfileNotFound": "`aws configure list-profiles` shows those that exist; AWS_PROFILE names one.",
+    "EndpointConnectionError": "Check the network and AWS_REGION.",
+    "ConnectTimeoutError": "Check the network and AWS_REGION.",
+    "ExpiredToken": _LOG_IN,
+    "ExpiredTokenException": _LOG_IN,
+    "InvalidClientTokenId": _LOG_IN,
+    "UnrecognizedClientException": _LOG_IN,
+    "TokenRetrievalError": _LOG_IN,
+    "SSOTokenLoadError": _LOG_IN,
+    "UnauthorizedSSOTokenError": _LOG_IN,
+    "AccessDenied": "These credentials may not do it: docs/operations.md lists the rights that the command needs.",
+    "AccessDeniedException": "These credentials may not do it: docs/operations.md lists the rights that it needs.",
+    "RequestTimeTooSkewed": "Set this machine's clock.",
+    "SignatureDoesNotMatch": "The secret key is wrong, or this machine's clock is.",
+}
+
 
 class TargetMissing(NotFound):
     """Nothing answers where the command was sent: no stage of this name, or no local stack that runs."""
@@ -43,7 +65,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (SiltstoneError, BotoCoreError, ClientError) as error:
-            problems.print(f"[red]{type(error).__name__}[/]: {escape(' '.join(str(error).split()))}", soft_wrap=True)
+            problems.print(f"[red]{type(error).__name__}[/]: {escape(sentence(error))}", soft_wrap=True)
             raise typer.Exit(code_of(error)) from error
         except KeyboardInterrupt as error:
             problems.print("Stopped; nothing is left half done.")
@@ -54,6 +76,16 @@ def code_of(error: Exception) -> int:
     """The exit code of an error."""
     if isinstance(error, BotoCoreError | ClientError | Transient | TargetMissing):
         return UNREACHABLE
-    if isinstance(error.__cause__, ClientError):  # not allowed, or no such bucket: the stores call it a wrong setting
+    if isinstance(error.__cause__, ClientError) and not isinstance(
+        error, NotFound
+    ):  # not allowed, or no such bucket: the stores call it a wrong setting
         return UNREACHABLE
     return USAGE if isinstance(error, InvalidInput | NotFound) else FAILED
+
+
+def sentence(error: Exception) -> str:
+    """What happened and what to do about it, in one line. AWS's own errors say only the first."""
+    text = " ".join(str(error).split())
+    code = str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+    remedy = _REMEDIES.get(code or type(error).__name__, "")
+    return f"{text.rstrip('.')}. {remedy}" if remedy else text

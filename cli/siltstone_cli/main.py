@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import siltstone
 import typer
 
 from siltstone_cli import (
     compact,
+    doctor,
     embed,
     lock,
+    logs,
     pausing,
     query,
     receipts,
@@ -19,6 +24,7 @@ from siltstone_cli import (
     verify,
     versions,
 )
+from siltstone_cli.console import output
 from siltstone_cli.exits import Commands
 from siltstone_cli.options import Local, Stage
 
@@ -32,8 +38,21 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        output.print(f"siltstone {siltstone.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def siltstone(stage: Stage = None, local: Local = False) -> None:
+def main(
+    *,
+    stage: Stage = None,
+    local: Local = False,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Which release this is.")
+    ] = False,
+) -> None:
     """Look after a Siltstone stage: what waits, what is current, and whether all of it is as promised.
 
     Say where with --stage NAME or --local, before or after the command.
@@ -44,7 +63,9 @@ def siltstone(stage: Stage = None, local: Local = False) -> None:
 
 app.command(name="up")(stack.up)
 app.command(name="down")(stack.down)
+app.command(name="logs")(logs.logs)
 app.command(name="status")(status.status)
+app.command(name="doctor")(doctor.doctor)
 app.command(name="versions")(versions.versions)
 app.command(name="verify")(verify.verify)
 app.command(name="query")(query.query)

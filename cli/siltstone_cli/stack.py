@@ -47,7 +47,7 @@ def up(
 
     Example: siltstone up && siltstone status --local
     """
-    stack = _local_stack()
+    stack = local_stack()
     state = local_state(os.environ.get(LOCAL_VARIABLE, ""))
     deployed = stack.running(state)
     already = deployed is not None
@@ -73,7 +73,7 @@ def down(*, as_json: AsJson = False) -> None:
 
     Example: siltstone down
     """
-    stack = _local_stack()
+    stack = local_stack()
     state = local_state(os.environ.get(LOCAL_VARIABLE, ""))
     with waited("stopping the local stack"):
         stopped = stack.stop_running(state)
@@ -103,7 +103,7 @@ def _steps() -> Generator[Callable[[str], None]]:
         yield lambda text: shown.update(escape(text))
 
 
-def _local_stack() -> ModuleType:
+def local_stack() -> ModuleType:
     """The local stack's own requirements are an extra: only who asks for it needs them."""
     try:
         from siltstone_local import stack  # noqa: PLC0415

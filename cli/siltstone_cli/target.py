@@ -34,12 +34,17 @@ LOCAL_VARIABLE = "SILTSTONE_LOCAL"
 
 @dataclass(frozen=True)
 class Target:
-    """One stage. ``outputs``: of its stack; ``make_client``: a boto3 client by its service's name."""
+    """One stage. ``outputs``: of its ``stack``; ``make_client``: a boto3 client by its service's name.
+
+    ``emulated``: it is the local stack.
+    """
 
     name: str
     outputs: dict[str, str]
     make_client: Callable[[str], Any]
     clock: Clock = field(default_factory=SystemClock)
+    stack: str = ""
+    emulated: bool = False
 
     @cached_property
     def stores(self) -> Stores:
@@ -119,7 +124,7 @@ def _deployed(stage: str) -> Target:
                 remedy=f"Check AWS_PROFILE and AWS_REGION, or deploy it: cdk deploy -c stage={stage}.",
             ) from error
         raise
-    return Target(stage, _outputs(found), client)
+    return Target(stage, _outputs(found), client, stack=stack)
 
 
 def _local(where: str) -> Target:
@@ -136,8 +141,9 @@ def _local(where: str) -> Target:
     def client(service: str) -> Any:
         return aws_client(service, emulator.endpoint)
 
-    stacks = client("cloudformation").describe_stacks(StackName="siltstone-local")["Stacks"]
-    return Target("the local stack", _outputs(stacks[0]), client)
+    stack = "siltstone-local"
+    found = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return Target("the local stack", _outputs(found), client, stack=stack, emulated=True)
 
 
 def local_state(where: str) -> Path:

@@ -28,6 +28,7 @@ OUTPUTS = {
     "EmbeddingMachineArn",
     "OpenAiSecretArn",
     "Collections",
+    "Release",
     "AlarmNames",
 }
 

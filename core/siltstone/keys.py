@@ -20,6 +20,7 @@ BATCHES = "batches/"
 SNAPSHOTS = "snapshots/"
 STAGING = "staging/"
 ALIASES = "aliases/"
+PURGED = "purged/"
 PAUSED = "paused/"
 
 DELTA_FILE = "embeddings.parquet"
@@ -120,3 +121,8 @@ def removals(collection: str) -> str:
 def staging(collection: str, run_id: str, state: str, attempt: str) -> str:
     """Prefix of the scratch files of one attempt of one state of one run."""
     return f"{STAGING}{collection}/{run_id}/{state}/{attempt}/"
+
+
+def purged(source_hash: str) -> str:
+    """Key of what is remembered of a source that was forgotten, in the delta bucket: ``source_hash`` of its id."""
+    return f"{PURGED}{source_hash}.json"

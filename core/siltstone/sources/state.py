@@ -73,6 +73,14 @@ def deleted(item: SourceItem, now: float) -> SourceItem:
     return item.model_copy(update={"deleted_at": item.deleted_at or now, "collections": states})
 
 
+def forgotten(item: SourceItem) -> SourceItem:
+    """A deleted source's item without what tells of its content: a hash of a short text is as good as the text."""
+    states = {
+        name: state if state.held else CollectionState(status=state.status) for name, state in item.collections.items()
+    }
+    return item.model_copy(update={"revision": "", "collections": states})
+
+
 def released(state: CollectionState) -> CollectionState:
     """Without its claim. What was in flight may still arrive, so it is in doubt."""
     if state.claim is None:

@@ -94,6 +94,7 @@ class _Histories:
         self._accounted = merged(self._line) | accounted(inventory.aside)
         self._accounted_keys = {each.key for each in self._accounted}
         self._named = {each.key: each.etag for manifest in self._manifests.values() for each in manifest.applied}
+        self._was_purged = inventory.was_purged
         self._provable_after = _provable_after(inventory)
 
     def check(self) -> None:
@@ -107,7 +108,7 @@ class _Histories:
             self._findings.count(deltas_deleted=1)
             if self._is_accounted(delta, first):
                 self._findings.count(deltas_accounted=1)
-            elif first.ended > self._provable_after:
+            elif first.ended > self._provable_after and not self._was_purged(delta.key):
                 self._lost(delta, first)
             else:
                 unprovable += 1
@@ -117,8 +118,8 @@ class _Histories:
             self._findings.info(
                 "delta-unprovable",
                 keys.deltas(self._collection),
-                f"{unprovable} deltas were deleted before {oldest} was current: whether they were merged is not "
-                "provable any more.",
+                f"{unprovable} deltas were deleted before {oldest} was current, or purged: whether they were merged is "
+                "not provable any more.",
             )
 
     def _is_accounted(self, delta: KnownDelta, life: Life) -> bool:

@@ -18,6 +18,7 @@ from siltstone.compaction.version import Version
 from siltstone.deltas.listing import PendingDelta, list_pending
 from siltstone.errors import InvalidInput, ManifestDamaged, ObjectNotFound, SchemaTooNew, UnknownVersion
 from siltstone.parallel import in_parallel
+from siltstone.purge.record import key_hash, purged_keys
 from siltstone.stores import Stores
 from siltstone.stores.leases import Lease
 from siltstone.stores.objects import ObjectStore, ObjectVersion
@@ -58,7 +59,10 @@ class Versions:
 
 @dataclass(frozen=True)
 class Inventory:
-    """A collection as stored. ``writes``: of the pointer, oldest first. ``date``: the store's clock, epoch seconds."""
+    """A collection as stored. ``writes``: of the pointer, oldest first. ``date``: the store's clock, epoch seconds.
+
+    ``purged``: hashes of the keys that purges removed, see `siltstone.purge.record.key_hash`.
+    """
 
     collection: str
     pending: list[PendingDelta]
@@ -69,11 +73,16 @@ class Inventory:
     writes: list[PointerWrite]
     lease: Lease | None
     date: int
+    purged: frozenset[str]
 
     @property
     def current(self) -> str | None:
         """What the pointer names now; ``None`` also where it is gone or can't be read."""
         return self.writes[-1].version if self.writes else None
+
+    def was_purged(self, key: str) -> bool:
+        """Whether somebody who asked to be forgotten is why it is gone."""
+        return key_hash(key) in self.purged
 
     @property
     def newest(self) -> str | None:
@@ -132,6 +141,7 @@ def take_inventory(collection: str, stores: Stores, findings: Findings) -> Inven
         writes=writes,
         lease=stores.leases.read(lock.lock_id(collection)),
         date=stores.snapshots.list_page(keys.pointer(collection)).date,
+        purged=purged_keys(stores.deltas),
     )
 
 

@@ -134,7 +134,7 @@ def _check_kept(inventory: Inventory, settings: CollectionSettings | None, findi
     superseded = dict(zip(promoted, [inventory.promoted_at(later) for later in promoted[1:]], strict=False))
     keep_seconds = max(retention.keep_seconds, retention.grace_seconds)
     for place, version in enumerate(promoted[:-1]):
-        if _has_manifest(inventory, version):
+        if _has_manifest(inventory, version) or inventory.was_purged(keys.manifest(inventory.collection, version)):
             continue
         recent = len(promoted) - 1 - place <= retention.keep_at_least
         if recent or inventory.date - (superseded[version] or 0) < keep_seconds:

@@ -126,7 +126,7 @@ def embed_now(
     if as_json:
         print_json(done)
     else:
-        print_now(done)
+        print_now(done, found)
 
 
 @app.command()
@@ -162,7 +162,7 @@ def auto(
         if as_json:
             print_json({**chosen, "now": now_done(done)})
         else:
-            print_now(done)
+            print_now(done, found)
     elif choice.way == "batch":
         name = start_plan(
             target.stores, target.machine(MACHINE), collections=collections or (), retry_failed=retry_failed

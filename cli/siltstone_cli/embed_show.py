@@ -59,10 +59,16 @@ def print_preview(found: Preview) -> None:
         output.print(f"[yellow]{escape(name)}[/] has sources and no setting: add it to the stage's settings.")
 
 
-def print_now(done: EmbedNowOutput) -> None:
-    """What `embed now` did."""
+def print_now(done: EmbedNowOutput, found: Preview) -> None:
+    """What `embed now` did with what was found."""
     if not done.sources:
-        output.print("Nothing to embed: every source is embedded, or in an open batch (siltstone embed status).")
+        waiting = sum(each.waiting for each in found.collections)
+        failed = sum(each.failed for each in found.collections)
+        output.print(
+            f"Nothing to embed: {waiting:,} sources are in open batches, {failed:,} are FAILED (--retry-failed), "
+            "all others are embedded.",
+            soft_wrap=True,
+        )
         return
     output.print(
         f"[green]✓[/] {done.embedded:,} records of {done.sources:,} sources embedded, {done.tokens:,} tokens, "
@@ -160,6 +166,6 @@ def print_batch(batch: BatchDetail) -> None:
 
 
 def _status(batch: BatchReport) -> str:
-    words = f"{batch.status}, to be cancelled" if batch.cancelling else batch.status
+    words = "CANCELLING" if batch.cancelling else batch.status
     colour = _COLOURS.get(batch.status)
     return f"[{colour}]{words}[/]" if colour else words

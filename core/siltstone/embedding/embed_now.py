@@ -6,7 +6,7 @@ Sources come with the call, or by id where they are loaded already. Whoever want
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,7 +23,7 @@ from siltstone.embedding.plan_sources import SourceReader
 from siltstone.embedding.preview import preview_plan
 from siltstone.embedding.prices import cost_usd
 from siltstone.embedding.settle import SourceRows, settle_sources
-from siltstone.errors import BadEvent, UnknownSource
+from siltstone.errors import BadEvent
 from siltstone.records.record import Record
 from siltstone.sources.canonical import canonical_json
 from siltstone.sources.loading import load_sources, wanted_records
@@ -106,7 +106,7 @@ def portions(sizes: Mapping[str, int]) -> Iterator[list[str]]:
 def _embed(
     sources: Sequence[Source], request: EmbedNowInput, stores: Stores, clock: Clock, provider: EmbeddingProvider
 ) -> EmbedNowOutput:
-    loaded = _loaded(request.source_ids, stores)
+    loaded = request.source_ids
     open_ones = preview_plan(
         stores, clock, source_ids=loaded, collections=request.collections, retry_failed=request.retry_failed
     )
@@ -135,17 +135,6 @@ def _embed(
         tokens=work.tokens,
         cost_usd=round(sum(costs), 8) if len(costs) == len(work.costs) else None,
     )
-
-
-def _loaded(source_ids: Iterable[str], stores: Stores) -> list[str]:
-    ids = list(dict.fromkeys(source_ids))
-    items = stores.sources.read_many(ids)
-    for source_id in ids:
-        item = items.get(source_id)
-        if item is None or item.deleted_at is not None:
-            what = "has been deleted" if item else "does not exist"
-            raise UnknownSource(f"The source {source_id!r} {what}.", remedy="Load it first.")
-    return ids
 
 
 class _Now:

@@ -18,7 +18,7 @@ from siltstone.embedding.claims import Claims
 from siltstone.embedding.messages import PlanBatchesInput
 from siltstone.embedding.packing import BatchLimits, PlannedBatch, pack
 from siltstone.embedding.prices import cost_usd
-from siltstone.errors import BadRecord, BadSource, ObjectNotFound, UnknownCollection
+from siltstone.errors import BadRecord, BadSource, ObjectNotFound, UnknownCollection, UnknownSource
 from siltstone.parallel import chunks, in_parallel
 from siltstone.records.record import Record, make_records
 from siltstone.records.tokens import estimate_tokens
@@ -75,12 +75,12 @@ def preview_plan(
     """Look at the open sources, or at those of ``source_ids``, in all collections or in those of ``collections``.
 
     ``limit``: sources at most. Memory: one batch of records a collection. Raises `UnknownCollection` for one that was
-    asked for and has no setting.
+    asked for and has no setting, `UnknownSource` for one that is not there or was deleted.
     """
     names = None if collections is None else list(collections)
     for name in names or []:
         stores.settings.resolve(name)
-    ids = sorted(set(stores.sources.list_open() if source_ids is None else source_ids))
+    ids = sorted(set(stores.sources.list_open()) if source_ids is None else _known(set(source_ids), stores))
     request = PlanBatchesInput(execution="preview", collections=names, retry_failed=retry_failed)
     look = _Look(request, stores, clock, limit=limit)
     for packed in pack(look.sources(ids, progress), limits or BatchLimits(), stores.settings):
@@ -220,6 +220,16 @@ class _Look:
         if self._request.retry_failed and state.status == "FAILED":
             return state.model_copy(update={"refused": {}})
         return state
+
+
+def _known(source_ids: set[str], stores: Stores) -> set[str]:
+    items = stores.sources.read_many(source_ids)
+    for source_id in sorted(source_ids):
+        item = items.get(source_id)
+        if item is None or item.deleted_at is not None:
+            what = "has been deleted" if item else "does not exist"
+            raise UnknownSource(f"The source {source_id!r} {what}.", remedy="Load it first.")
+    return source_ids
 
 
 def _total(costs: Iterable[float | None]) -> float | None:

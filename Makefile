@@ -60,7 +60,7 @@ unit: setup $(VALIDATORS) ## tests that need no emulated AWS
 e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
 	@$(RUN) -m pytest -m e2e
 
-faults: setup ## kill every state before and after everything that it changes (about half an hour)
+faults: setup ## kill every state before and after everything that it changes (one to two hours)
 	@$(RUN) -m pytest -m faults tests/faults
 	@$(RUN) -m tests.faults.fuzz --seconds 600
 

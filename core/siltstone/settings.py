@@ -87,7 +87,7 @@ class CollectionBook(_Model):
         }
     )
     legacy_delta_collection: str | None = None  # the two older delta layouts name no collection
-    settle_seconds: int = Field(default=60, ge=0)  # at least the writers' PUT timeout
+    settle_seconds: int = Field(default=120, ge=0)  # longer than a writer's put can last: `siltstone.stores.sending`
 
     @staticmethod
     def parse(text: str) -> CollectionBook:

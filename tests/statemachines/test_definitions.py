@@ -94,8 +94,9 @@ def test_only_what_may_pass_is_tried_again(placed: Placed) -> None:
 
 @pytest.mark.parametrize("placed", [placed for placed in FUNCTIONS if placed.name in OF_THE_LOCK], ids=str)
 def test_a_locks_state_is_done_with_crashes_long_before_the_lease_expires(placed: Placed) -> None:
-    from cdk.functions import SIZES
     from siltstone.compaction.lock import LEASE_SECONDS
+
+    from cdk.functions import SIZES
 
     [rule] = [rule for rule in placed.state["Retry"] if set(rule["ErrorEquals"]) == CRASHES]
     attempts = 1 + rule["MaxAttempts"]

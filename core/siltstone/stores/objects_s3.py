@@ -33,6 +33,8 @@ from siltstone.stores.objects import (
     StoredObject,
     read_all_pages,
 )
+from siltstone.stores.objects_s3_files import PART_BYTES
+from siltstone.stores.sending import SEND_SECONDS, TimedBody
 
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds, after an HTTP 409
 _DELETE_BATCH = 1_000  # keys a DeleteObjects request takes
@@ -44,10 +46,13 @@ class S3Objects:
     ``client``: a boto3 S3 client, made with `siltstone.stores.aws.CLIENT_CONFIG`. Safe for threads, as the client is.
     """
 
-    def __init__(self, bucket: str, client: Any, *, part_bytes: int = objects_s3_files.PART_BYTES) -> None:
+    def __init__(
+        self, bucket: str, client: Any, *, part_bytes: int = PART_BYTES, send_seconds: float = SEND_SECONDS
+    ) -> None:
         self.bucket = bucket
         self._client = client
         self._part_bytes = part_bytes
+        self._send_seconds = send_seconds
 
     def get(self, key: str, *, if_match: str | None = None) -> StoredObject:
         reply = self.call("get_object", key, **_if_match(if_match))
@@ -90,8 +95,10 @@ class S3Objects:
         if create_only:
             conditions["IfNoneMatch"] = "*"
         checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        timed = TimedBody(body, self._send_seconds)
         try:
-            reply = self.call("put_object", key, Body=body, ChecksumSHA256=checksum, **conditions)
+            with timed.named(f"{self.bucket}/{key}"):
+                reply = self.call("put_object", key, Body=timed, ChecksumSHA256=checksum, **conditions)
         except ObjectNotFound as error:  # S3's answer to If-Match on a key that has no current object
             raise PreconditionFailed(f"{key} is gone; it had ETag {if_match}.") from error
         return _unquoted(reply["ETag"])
@@ -184,6 +191,8 @@ class S3Objects:
                 if status == 409:  # two conditional requests at once: S3 asks to send ours again
                     if pause is not None:
                         time.sleep(pause)
+                        if isinstance(body := request.get("Body"), TimedBody):
+                            body.seek(0)
                         continue
                     raise StoreUnavailable(f"{operation} {self.bucket}/{key}: {code_of(error)}.") from error
                 if status == 412:

@@ -23,7 +23,7 @@ from siltstone.stores.leases_memory import MemoryLeases
 from siltstone.stores.objects import ObjectStore
 
 from tests.faults.simulation import machine
-from tests.faults.simulation.driver import FREEZABLE, WEIGHTS
+from tests.faults.simulation.driver import FREEZABLE, LONG_WAITS, SHORT_WAITS, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -173,14 +173,28 @@ def often(**weights: float) -> dict[str, float]:
     return dict.fromkeys(WEIGHTS, 0.0) | {"produce": 30.0, "compact": 8.0, "read": 10.0, "advance": 18.0} | weights
 
 
-CALM: dict[str, Any] = {"fault_rate": 0.0, "ambush": 0.0, "poison": 0.0, "skewed": 0.0, "freezing": standing_still()}
+CALM: dict[str, Any] = {
+    "fault_rate": 0.0,
+    "afflicted": (),
+    "ambush": 0.0,
+    "poison": 0.0,
+    "skewed": 0.0,
+    "waits": SHORT_WAITS,
+    "freezing": standing_still(),
+}
 CROWDED: dict[str, Any] = {**CALM, "executions": 4, "skewed": 0.7}  # whose clock is fast takes a lease before its time
 
 MUTATIONS: dict[str, Mutation] = {
     "promote without If-Match": Mutation(
         promote_without_if_match,
         ("one_promotion_per_pin",),
-        {**CROWDED, "ambush": 0.3, "stickiness": 0.9, "weights": often(compact=20.0, read=1.0)},
+        {
+            **CROWDED,
+            "freezing": standing_still(PromotePointer=0.3),
+            "ambush": 0.3,
+            "stickiness": 0.9,
+            "weights": often(compact=20.0, read=1.0),
+        },
     ),
     "retire before promote": Mutation(retire_before_promote, ("deltas_leave_only_merged",)),
     "strong read: pointer first": Mutation(
@@ -197,7 +211,8 @@ MUTATIONS: dict[str, Mutation] = {
         {
             **CALM,
             "faults": ("crash before",),
-            "fault_rate": 0.02,
+            "fault_rate": 0.2,
+            "afflicted": ("Retire",),
             "weights": often(compact=20.0, rollback=5.0, read=1.0),
         },
     ),
@@ -217,7 +232,13 @@ MUTATIONS: dict[str, Mutation] = {
     "no settle margin": Mutation(
         without_settling,
         ("content_is_base_plus_deltas",),
-        {**CALM, "faults": ("slow",), "fault_rate": 0.05, "ambush": 0.2, "weights": often(compact=20.0, read=1.0)},
+        {
+            **CALM,
+            "faults": ("slow", "late"),
+            "fault_rate": 0.5,
+            "afflicted": ("Produce",),
+            "weights": often(compact=20.0, read=1.0, advance=8.0, land=3.0),
+        },
     ),
     "poison without a name": Mutation(
         poison_without_a_name,
@@ -226,7 +247,8 @@ MUTATIONS: dict[str, Mutation] = {
             **CALM,
             "poison": 8.0,
             "faults": ("unavailable", "lost"),
-            "fault_rate": 0.03,
+            "fault_rate": 0.1,
+            "afflicted": ("Download",),
             "weights": often(compact=30.0, read=1.0),
         },
     ),
@@ -237,9 +259,9 @@ MUTATIONS: dict[str, Mutation] = {
             **CALM,
             "executions": 1,
             "stickiness": 0.9,
-            "step_rate": 0.85,
+            "waits": LONG_WAITS,
             "freezing": standing_still(Retire=0.2),
-            "weights": often(read=1.0, pin=20.0, unpin=5.0, advance=40.0),
+            "weights": often(read=1.0, pin=20.0, unpin=5.0),
         },
     ),
     "a failed refresh is done": Mutation(

@@ -36,13 +36,14 @@ def rollback(
 ) -> PromotePointerOutput:
     """Make the content of version ``to`` current again, as a new version. Pending deltas stay pending.
 
-    ``execution``: a name of this attempt; the same name takes the same lock again after a crash.
+    ``execution``: a name of this attempt; the same name with the same ``to`` takes the same lock again after a crash.
     Raises `UnknownVersion`, `InvalidInput` if ``to`` is not older than the current version, `LockBusy`,
     `SnapshotDamaged`, `SettingsMismatch`, `PointerMoved`, `PointerMissing`, `StoreUnavailable`.
     """
     Version.parse(to)
     read_manifest(stores.snapshots, collection, to)  # a slip costs no lock
-    run = lock.acquire(collection, execution or f"rollback-{ULID()}", 0, stores, clock)
+    # With its target in the name: the same run to another one would overwrite files of a version that is published.
+    run = lock.acquire(collection, f"{execution or f'rollback-{ULID()}'}-to-{to}", 0, stores, clock)
     try:
         return _under_lock(run, to, stores, clock)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from siltstone.compaction.lock import LEASE_SECONDS, lock_id
@@ -30,7 +30,8 @@ STANDSTILLS = (30, 100, 300, 900, 2_500)  # choices: up to a run or two of other
 CROWD = 14  # processes at once
 BACKLOG = 8  # pending deltas of a collection
 SECONDS = (0.2, 1.0, 5.0, 20.0, 61.0, 100.0, 130.0, 400.0, 1_000.0, 2_000.0, 4_000.0, 100_000.0)
-SECONDS_WEIGHTS = (10, 10, 10, 8, 12, 1, 3, 1, 0.3, 0.2, 0.2, 0.02)
+SHORT_WAITS = (10, 10, 10, 8, 12, 1, 3, 1, 0.3, 0.2, 0.2, 0.02)
+LONG_WAITS = (10, 10, 10, 8, 12, 1, 3, 2, 3, 3, 2, 0.02)  # so that versions grow old
 SKEWS = (0.0, 0.0, 3_600.0, -3_600.0, 1_300.0)
 WEIGHTS = {
     "produce": 30.0, "compact": 8.0, "deliver": 6.0, "lose": 1.0, "read": 20.0, "restart": 1.0, "rollback": 3.0,
@@ -47,6 +48,7 @@ class Habits:
 
     faults: tuple[Fault, ...]
     fault_rate: float
+    afflicted: tuple[str, ...]  # those whose calls meet faults, by what they do; none: everybody
     stickiness: float  # how likely the process that moved last moves again
     step_rate: float
     poison: float  # how many in some eighty deltas
@@ -54,7 +56,8 @@ class Habits:
     skewed: float  # how likely an execution's clocks are off
     freezing: dict[str, float]  # by what a process does: how likely it stands still for a while, at each call
     ambush: float  # how likely just before it changes what others see
-    weights: dict[str, float] = field(default_factory=dict)
+    waits: tuple[float, ...]  # how often time passes by each of `SECONDS`
+    weights: dict[str, float]
 
     @staticmethod
     def of(chance: random.Random) -> Habits:
@@ -62,6 +65,7 @@ class Habits:
         return Habits(
             faults=tuple(faults),
             fault_rate=chance.choice([0.0, 0.005, 0.02, 0.05]) if faults else 0.0,
+            afflicted=chance.choice([(), (), (), (chance.choice(FREEZABLE),)]),
             stickiness=chance.choice([0.0, 0.5, 0.9, 0.97]),
             step_rate=chance.choice([0.85, 0.92, 0.97]),
             poison=chance.choice([0.0, 0.0, 0.0, 2.0]),
@@ -69,6 +73,7 @@ class Habits:
             skewed=chance.choice([0.0, 0.3, 0.7]),
             freezing={state: chance.choice([0.0, 0.0, 0.004, 0.03]) for state in FREEZABLE},
             ambush=chance.choice([0.0, 0.05, 0.2]),
+            waits=chance.choice([SHORT_WAITS, SHORT_WAITS, LONG_WAITS]),
             weights={name: weight * chance.choice([0.0, 0.5, 1.0, 1.0, 2.0]) for name, weight in WEIGHTS.items()}
             | {"produce": 30.0, "compact": 8.0, "advance": chance.choice([10.0, 25.0])},
         )
@@ -77,6 +82,7 @@ class Habits:
 ALL_FAULTS: dict[str, Any] = {
     "faults": tuple(fault for fault in get_args(Fault) if fault != "ok"),
     "fault_rate": 0.02,
+    "afflicted": (),
     "poison": 2.0,
     "skewed": 0.3,
     "weights": WEIGHTS,
@@ -90,9 +96,8 @@ class Driver:
         """``habits``: those that the seed does not choose."""
         self.world = world
         self.chance = random.Random(f"driver {seed}")
-        self.habits = replace(Habits.of(self.chance), **habits)
-        if isinstance(seed, int) and seed % THOROUGH == 0:
-            self.habits = replace(self.habits, **ALL_FAULTS)
+        thorough = isinstance(seed, int) and seed % THOROUGH == 0
+        self.habits = replace(Habits.of(self.chance), **(ALL_FAULTS if thorough else {}) | habits)
         self._last: str | None = None
         self._rollbacks: list[str] = []
         self.chosen = 0  # so many choices were made: also the number of what begins with one
@@ -113,7 +118,7 @@ class Driver:
             if names and self._last is not None:
                 if self._freezes(self._last):
                     return self._other()
-                return ("step", self._last, self._fault())
+                return ("step", self._last, self._fault(self._last))
         return self._other()
 
     def _other(self) -> Action:
@@ -148,7 +153,9 @@ class Driver:
     def _moves(self, name: str) -> bool:
         return self._frozen.get(name, 0) <= self.chosen
 
-    def _fault(self) -> Fault:
+    def _fault(self, name: str) -> Fault:
+        if self.habits.afflicted and self.world.processes[name].notes["doer"].state not in self.habits.afflicted:
+            return "ok"
         if self.chance.random() >= self.habits.fault_rate:
             return "ok"
         return self.chance.choice(self.habits.faults)
@@ -184,11 +191,12 @@ class Driver:
     def _locked_by_the_dead(self) -> bool:
         """Whether a lock is held by somebody who is no more: who starts next only finds that out."""
         leases = [self.world.leases.read(lock_id(collection)) for collection in COLLECTIONS]
-        alive = {*self.world.machine.executions, *(name.partition("#")[0] for name in self.world.processes)}
+        names = [*self.world.machine.executions, *(name.partition("#")[0] for name in self.world.processes)]
+        alive = tuple(f"{name}-" for name in names)
         return any(
             lease is not None
             and lease.owner is not None
-            and lease.owner.rpartition("-")[0] not in alive
+            and not lease.owner.startswith(alive)
             and lease.expires > self.world.clock.now()
             for lease in leases
         )
@@ -226,7 +234,7 @@ class Driver:
         return ("stop", self.chance.choice([*self.world.machine.executions] or [""]))
 
     def _advance(self) -> Action:
-        return ("advance", self.chance.choices(SECONDS, SECONDS_WEIGHTS)[0])
+        return ("advance", self.chance.choices(SECONDS, self.habits.waits)[0])
 
     def _skew(self) -> Action:
         who, many = self.chance.choice([("producer", PRODUCERS), ("reader", READERS), ("operator", 1)])

@@ -159,6 +159,29 @@ def test_a_pointer_that_is_gone_is_not_healed_by_a_rollback(house: House) -> Non
         rollback("lines", old, house.stores, house.clock)
 
 
+def test_under_the_same_name_to_another_version_it_is_another_rollback(house: House) -> None:
+    old, older = house.compact("a", files=OLD), house.compact("b", files=NEW)
+    house.compact("c")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("siltstone.compaction.rollback.check_gate", _killed)  # its version is published
+        patch.setattr(lock, "release", _killed)  # its lease stays
+        with pytest.raises(KeyboardInterrupt):
+            rollback("lines", old, house.stores, house.clock, execution="mine")
+    published = house.versions()[-1]
+    assert read_manifest(house.snapshots, "lines", published).restored_from == old
+    with pytest.raises(LockBusy):
+        rollback("lines", older, house.stores, house.clock, execution="mine")
+    house.clock.advance(lock.LEASE_SECONDS + 1)
+    done = rollback("lines", older, house.stores, house.clock, execution="mine")
+    assert done.version != published
+    assert {path: house.read(published, path) for path in OLD} == OLD
+    assert {path: house.read(done.version, path) for path in NEW} == NEW
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_going_back_to_a_version_that_lost_its_race_applies_none_of_its_deltas_again(house: House) -> None:
     house.compact("a")
     first, second = house.delta("d1"), house.delta("d2")

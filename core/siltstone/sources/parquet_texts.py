@@ -16,7 +16,7 @@ from siltstone.sources.problem import SourceProblem
 from siltstone.sources.table import Columns, Row, texts_of
 from siltstone.sources.text import Text
 
-_ROWS = 256  # at a time: of the longest texts that a model takes these are some 10 MB
+_ROWS = 64  # at a time: pyarrow holds several times as much
 _BUFFER = 2**20  # bytes; without one, pyarrow holds the whole column of a row group
 
 

@@ -62,6 +62,7 @@ e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
 
 faults: setup ## kill every state before and after everything that it changes (one to two hours)
 	@$(RUN) -m pytest -m faults tests/faults
+	@$(RUN) -m tests.faults.simulate --steps 1000000
 	@$(RUN) -m tests.faults.fuzz --seconds 600
 
 model: ## the protocol's model, checked exhaustively by spin (Debian: apt-get install spin)

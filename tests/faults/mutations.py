@@ -191,9 +191,8 @@ MUTATIONS: dict[str, Mutation] = {
         {
             **CROWDED,
             "freezing": standing_still(PromotePointer=0.3),
-            "ambush": 0.3,
             "stickiness": 0.9,
-            "weights": often(compact=20.0, read=1.0),
+            "weights": often(compact=20.0, read=1.0, rollback=3.0),
         },
     ),
     "retire before promote": Mutation(retire_before_promote, ("deltas_leave_only_merged",)),

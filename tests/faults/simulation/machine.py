@@ -1,7 +1,7 @@
 """The compaction machine, state by state, as `statemachines/compaction.asl.json` says.
 
 Order, Retry, Catch and time limits are read from the definition itself. What is written in JSONata there (payloads,
-assignments, conditions) is said again here in Python; `tests.faults.test_machine` holds the two together.
+assignments, conditions) is said again here in Python; `tests/statemachines/test_simulated_machine.py` compares the two.
 """
 
 from __future__ import annotations

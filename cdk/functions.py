@@ -89,6 +89,8 @@ class Functions(Construct):
             platform=assets.Platform.LINUX_ARM64 if self._arm else assets.Platform.LINUX_AMD64,
         )
         self.by_name: dict[FunctionName, lambda_.DockerImageFunction] = {name: self._function(name) for name in SIZES}
+        # For whoever has lambda:InvokeFunctionUrl and lambda:InvokeFunction of this function, and signs with it.
+        self.query_url = self["query"].add_function_url(auth_type=lambda_.FunctionUrlAuthType.AWS_IAM)
 
     def __getitem__(self, name: FunctionName) -> lambda_.DockerImageFunction:
         return self.by_name[name]

@@ -56,6 +56,7 @@ class SiltstoneStack(Stack):
             "DeadLetterQueueUrl": hints.dead_letters.queue_url,
             "CompactionMachineArn": machines["compaction"].state_machine_arn,
             "EmbeddingMachineArn": machines["embedding"].state_machine_arn,
+            "QueryUrl": functions.query_url.url,
             "OpenAiSecretArn": functions.secret.secret_arn,
             "Collections": settings.collections_json(),
             "Release": __version__,

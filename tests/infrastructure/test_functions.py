@@ -157,3 +157,17 @@ def test_no_role_may_do_everything(template: Template) -> None:
             assert not [action for action in actions if action.endswith(":*") or action == "*"]
             if statement["Resource"] == "*":
                 assert all(action.startswith(("xray:", "logs:")) for action in actions), actions
+
+
+def test_the_query_function_alone_has_a_url_and_only_who_signs_may_ask(template: Template) -> None:
+    [url] = template.of_type("AWS::Lambda::Url").values()
+    assert url["AuthType"] == "AWS_IAM"
+    query = next(
+        name
+        for name, one in template.of_type("AWS::Lambda::Function").items()
+        if one["FunctionName"].endswith("-query")
+    )
+    assert url["TargetFunctionArn"] == {"Fn::GetAtt": [query, "Arn"]}
+    permissions = template.of_type("AWS::Lambda::Permission").values()
+    assert not [one for one in permissions if one["Principal"] == "*" or "FunctionUrl" in one["Action"]]
+    assert template.output("QueryUrl")["Fn::GetAtt"][1] == "FunctionUrl"

@@ -26,6 +26,7 @@ OUTPUTS = {
     "DeadLetterQueueUrl",
     "CompactionMachineArn",
     "EmbeddingMachineArn",
+    "QueryUrl",
     "OpenAiSecretArn",
     "Collections",
     "Release",

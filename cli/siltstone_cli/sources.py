@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 from rich.table import Table
+from siltstone.errors import SiltstoneError
 from siltstone.overview.sources import (
     CollectionSources,
     SourceInfo,
@@ -16,12 +19,17 @@ from siltstone.overview.sources import (
     read_sources,
     sources_status,
 )
+from siltstone.purge.purge_source import purge_source
+from siltstone.purge.report import Kind, PurgeReport
 from siltstone.sources.loading import DeleteReport, delete_sources
+from siltstone.stores.provider import EmbeddingProvider
 
-from siltstone_cli.console import human_age, human_count, output, print_json, problems
+from siltstone_cli.console import human_age, human_bytes, human_count, output, print_json, problems
 from siltstone_cli.exits import FAILED, BadUsage
 from siltstone_cli.options import AsJson, Local, Stage
-from siltstone_cli.target import find_target
+from siltstone_cli.provider import stage_provider
+from siltstone_cli.target import Target, find_target
+from siltstone_cli.watching import watched
 
 app = typer.Typer(no_args_is_help=True, help="What became of each source; delete it; forget it.")
 
@@ -105,6 +113,61 @@ def delete(
         print_json({"sources": len(ids), **vars(done)})
     else:
         _print_deleted(len(ids), done)
+
+
+@app.command()
+def purge(
+    context: typer.Context,
+    source_id: Annotated[str, typer.Argument(metavar="SOURCE_ID", help="The source of who asked to be forgotten.")],
+    *,
+    yes: Yes = False,
+    stage: Stage = None,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a source: delete it, and take out for good what deleting leaves behind for recovery.
+
+    That is its body, the batches' files and the provider's, retired deltas, quarantine, older versions, staging: every
+    object version. What can't go yet is named, with the reason and when it can: run it again until nothing is held.
+    It needs rights that no function has; docs/operations.md lists them, and what no command reaches.
+
+    Example: siltstone sources purge text.notes.todo-17 --stage prod
+
+    Exit code 1 while anything is held.
+    """
+    if as_json and not yes:
+        raise BadUsage("--json asks no question.", remedy="Add --yes.")
+    target = find_target(context, stage, local)
+    (found,) = read_sources([source_id], target.stores)
+    if not yes:
+        output.print(f"{target.name}: {_purge_plan(found)}", soft_wrap=True, markup=False)
+        if not typer.confirm("Do it?"):
+            problems.print("Nothing was done.")
+            raise typer.Exit(FAILED)
+    with watched(source_id) as progress, tempfile.TemporaryDirectory(prefix="siltstone-purge-") as workspace:
+        report = purge_source(
+            source_id,
+            target.stores,
+            target.clock,
+            provider=_provider(target),
+            workspace=Path(workspace),
+            progress=progress,
+        )
+    if as_json:
+        print_json({**report.model_dump(mode="json"), "done": report.done})
+    else:
+        _print_purged(report)
+    if not report.done:
+        raise typer.Exit(FAILED)
+
+
+def _provider(target: Target) -> EmbeddingProvider | None:
+    """``None`` where its key can't be read: what is ours goes all the same, and the report holds the rest."""
+    try:
+        return stage_provider(target)
+    except (SiltstoneError, BotoCoreError, ClientError) as error:
+        problems.print(f"[yellow]no provider[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+        return None
 
 
 def _ids(given: list[str] | None, file: Path | None) -> list[str]:
@@ -223,6 +286,52 @@ def _print_deleted(asked: int, done: DeleteReport) -> None:
                 "name it in cdk.json again and delete once more.",
                 soft_wrap=True,
             )
+
+
+# purge --------------------------------------------------------------------------------------------
+_KINDS: dict[Kind, str] = {
+    "rows": "records",
+    "body": "its content",
+    "batch": "batch files",
+    "provider": "the provider's files",
+    "delta": "deltas",
+    "quarantine": "quarantine",
+    "version": "snapshot versions",
+    "index": "index",
+    "staging": "staging",
+}
+
+
+def _purge_plan(found: SourceInfo) -> str:
+    deleted = "It was deleted before." if found.deleted_at else _plan([found])
+    names = ", ".join(state.collection for state in found.collections)
+    return (
+        f"{deleted} Then every trace of it that is kept for recovery goes for good. With it go all files of the settled "
+        f"batches that it was in, here and at the provider, and older versions of {names} that hold it: they can't be "
+        "rolled back to any more. Nothing brings any of it back."
+    )
+
+
+def _print_purged(report: PurgeReport) -> None:
+    if report.removed:
+        table = Table("removed for good", "objects")
+        for kind, number in report.removed.items():
+            table.add_row(_KINDS[kind], human_count(number))
+        output.print(table)
+        output.print(f"{human_bytes(report.bytes)} in all object versions")
+    for name, number in report.records.items():
+        output.print(f"{number:,} records of {escape(name)} had come back, and are deleted again", soft_wrap=True)
+    for each in report.held:
+        until = f" until {each.until}" if each.until else ""
+        output.print(
+            f"[yellow]still held{until}[/] {_KINDS[each.kind]}: {escape(each.what)}\n    {escape(each.why)}\n"
+            f"    [dim]→ {escape(each.remedy)}[/]",
+            soft_wrap=True,
+        )
+    if report.done:
+        output.print(f"[green]✓[/] Nothing of {escape(report.source_id)} is left, asked for {report.first_asked_at}.")
+    else:
+        output.print(f"Run it again until nothing is held: siltstone sources purge {escape(report.source_id)}")
 
 
 def _sources(number: int) -> str:

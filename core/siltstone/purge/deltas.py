@@ -2,7 +2,8 @@
 
 A delta that waits is the only place where the other sources' rows in it are, so a purge never touches it: a compaction
 merges it, retires it, and the purge after that removes what S3 kept of it. A retired delta has nothing left that a
-version doesn't have, and goes whole. Its delete markers stay: they tell a late retry that the key was written once.
+version doesn't have, and goes whole. Its delete markers stay: they tell a late retry that the key was written once,
+and `verify` that the delta was retired.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from siltstone.verify.past_deltas import read_past_delta
 
 @dataclass
 class DeltasFound:
-    """``going``: entries to remove, by the delta's key. ``waiting``: keys of pending ones that hold the source's rows.
+    """``going``: entries to remove, of retired ones. ``waiting``: keys of pending ones that hold the source's rows.
 
     ``last``: the source's ids in deltas that wait to be merged, and whether the last operation deletes them.
     """
 
-    going: dict[str, list[ObjectVersion]] = field(default_factory=dict[str, list[ObjectVersion]])
+    going: list[ObjectVersion] = field(default_factory=list[ObjectVersion])
     waiting: list[str] = field(default_factory=list[str])
     last: dict[str, bool] = field(default_factory=dict[str, bool])
 
@@ -64,7 +65,7 @@ def find_deltas(purge: Purge, inventory: Inventory, *, innocent: set[str]) -> De
                 "`siltstone verify` says how to bring it back; run the purge again once it was merged.",
             )
         else:
-            found.going[delta.key] = _entries(purge.stores.deltas, delta)
+            found.going += _entries(purge.stores.deltas, delta)
     return found
 
 

@@ -92,9 +92,7 @@ def _purge_collection(purge: Purge, collection: str, innocent: set[str]) -> None
     deltas = find_deltas(purge, inventory, innocent=innocent)
     without = purge_current(purge, inventory, deltas.last)
     hold_waiting(purge, collection, deltas.waiting)
-    purge.note(lambda record: record.with_keys(deltas.going))
-    for entries in deltas.going.values():
-        purge.remove("delta", purge.stores.deltas, entries)
+    purge.remove("delta", purge.stores.deltas, deltas.going)
     purge_quarantine(purge, collection, inventory.aside)
     if without:
         purge_versions(purge, inventory)

@@ -39,9 +39,7 @@ class PurgeRecord(Message):
 
     schema_version: Literal[1] = 1
     first_asked_at: str
-    keys: list[str] = Field(
-        default_factory=list[str]
-    )  # SHA-256 of the keys of deltas and manifests that were removed, sorted
+    keys: list[str] = Field(default_factory=list[str])  # SHA-256, sorted: see `purged_keys`
     # Batches that had it, and when the provider's files of each were deleted (epoch seconds).
     batches: dict[str, float | None] = Field(default_factory=dict[str, float | None])
     clean: list[str] = Field(default_factory=list[str])  # prefixes of versions that were read and don't hold it, sorted
@@ -94,7 +92,9 @@ def update_record(
 
 
 def purged_keys(store: ObjectStore) -> frozenset[str]:
-    """`key_hash` of every delta and manifest that any purge removed, as far as the records can be read."""
+    """`key_hash` of every manifest that any purge removed, and of the key that a delta had before the quarantine that a
+    purge took it out of. (Other deltas leave their delete markers.) As far as the records can be read.
+    """
     found: set[str] = set()
     for info in store.list(keys.PURGED):
         with suppress(ManifestDamaged, SchemaTooNew, ObjectNotFound):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from siltstone.purge.purge_source import purge_source
+from siltstone.stores.vectors_memory import open_memory
 from siltstone_cli import sources
 from siltstone_cli.main import app
 from siltstone_cli.target import Target
@@ -37,6 +41,8 @@ def run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Run:
     target = Target("dev", {}, lambda _: None, stage.clock)
     target.__dict__["stores"] = stage.stores
     monkeypatch.setattr(sources, "find_target", lambda *_: target)
+    monkeypatch.setattr(sources, "stage_provider", lambda _: stage.provider)
+    monkeypatch.setattr(sources, "purge_source", partial(purge_source, open_store=open_memory))
 
     def invoke(*arguments: str, input: str | None = None) -> Any:  # noqa: A002
         return CliRunner().invoke(app, ["sources", *arguments], input=input)
@@ -125,3 +131,52 @@ def test_wrong_arguments_are_a_sentence(run: Run, tmp_path: Path, stage: Stage) 
     item = stage.stores.sources.read(A)
     assert item is not None
     assert item.deleted_at is None
+
+
+def test_purge_says_what_it_will_do_and_asks(run: Run, stage: Stage) -> None:
+    refused = run("purge", A, input="n\n")
+    assert refused.exit_code == 1
+    assert "Nothing brings any of it back" in refused.stdout
+    assert stage.state(A).status == "SUCCESS"
+    assert run("purge", A, "--json").exit_code == 2
+    assert run("purge", "nobody", "--yes").exit_code == 2
+    assert run("purge", "--yes").exit_code == 2
+
+
+def test_purge_goes_on_until_nothing_is_held(run: Run, stage: Stage) -> None:
+    first = run("purge", A, input="y\n")
+    assert first.exit_code == 1
+    assert "its content" in first.stdout
+    assert "still held snapshot versions: snapshots/texts/" in first.stdout
+    assert "siltstone compact start texts" in first.stdout
+    stage.compact("texts")
+    stage.clock.advance(86_400)
+    second = run("purge", A, "--yes")
+    assert "still held until 2023-12-" in second.stdout
+    assert "30 days" in second.stdout
+    stage.clock.advance(31 * 86_400)
+    last = run("purge", A, "--yes")
+    assert last.exit_code == 0, last.stdout
+    assert "Nothing of text.texts.a is left" in last.stdout
+
+
+def test_purge_as_json(run: Run) -> None:
+    done = run("purge", A, "--yes", "--json")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert (found["done"], found["removed"]["body"], found["source_id"]) == (False, 1, A)
+    assert {"kind", "what", "why", "remedy", "until"} == found["held"][0].keys()
+
+
+def test_purge_without_the_right_to_the_providers_key_does_the_rest(
+    run: Run, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetSecretValue")
+
+    monkeypatch.setattr(sources, "stage_provider", denied)
+    done = run("purge", A, "--yes")
+    assert done.exit_code == 1
+    assert "AccessDenied" in done.stderr
+    assert "the provider's files: files of 1 batches" in done.stdout
+    assert stage.provider.files != {}

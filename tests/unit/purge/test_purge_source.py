@@ -363,7 +363,7 @@ def test_an_unknown_source_is_named_and_nothing_is_written(stage: Stage) -> None
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("length", range(1, 25, 2))
+@pytest.mark.parametrize("length", range(1, 25, 4))
 def test_it_may_stop_at_any_write_and_is_run_again(tmp_path: Path, length: int, after: bool) -> None:
     stage = Stage(tmp_path)
     stage.load(text("a", f"my {SECRET}"), text("b", "harmless"))

@@ -10,7 +10,7 @@ from tests.faults.simulation.recording import Outcome, run
 
 EACH = 2_000  # steps of a seed
 STEPS = 200_000  # of all seeds together
-SLOW = {"promote without If-Match", "strong read: pointer first", "skip applied", "poison without a name"}
+SLOW = {"strong read: pointer first", "no settle margin", "poison without a name", "removal without a mark"}
 
 
 def hunt(name: str) -> Outcome:

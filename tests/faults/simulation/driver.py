@@ -221,10 +221,17 @@ class Driver:
         return ("rollback", self.chosen, self.chance.choice(COLLECTIONS), back, self._rollbacks[-1])
 
     def _pin(self) -> Action:
-        return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(6), True)
+        return self._pinning(pinned=True)
 
     def _unpin(self) -> Action:
-        return ("pin", self.chosen, self.chance.choice(COLLECTIONS), self.chance.randrange(8), False)
+        return self._pinning(pinned=False)
+
+    def _pinning(self, *, pinned: bool) -> Action:
+        """Any version, or one of the oldest, which may be about to go."""
+        collection = self.chance.choice(COLLECTIONS)
+        versions = sum(not each.removed for each in self.world.history.of(collection).versions.values())
+        oldest = max(0, versions - 1 - self.chance.randrange(2))
+        return ("pin", self.chosen, collection, self.chance.choice([self.chance.randrange(6), oldest]), pinned)
 
     def _give_up(self) -> Action:
         runs = [run.name for execution in self.world.machine.executions.values() for run in execution.runs]

@@ -306,9 +306,9 @@ def _purge_plan(found: SourceInfo) -> str:
     deleted = "It was deleted before." if found.deleted_at else _plan([found])
     names = ", ".join(state.collection for state in found.collections)
     return (
-        f"{deleted} Then every trace of it that is kept for recovery goes for good. With it go all files of the settled "
-        f"batches that it was in, here and at the provider, and older versions of {names} that hold it: they can't be "
-        "rolled back to any more. Nothing brings any of it back."
+        f"{deleted} Then every trace of it that is kept for recovery goes for good, with all files of the settled "
+        f"batches that it was in, here and at the provider, and with the older versions of {names} that hold it: they "
+        "can't be rolled back to any more. Nothing brings any of it back."
     )
 
 

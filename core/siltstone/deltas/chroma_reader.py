@@ -1,6 +1,7 @@
-"""The process that reads one Chroma directory into one Parquet file: ``python -m ... FOLDER TARGET COLLECTION``.
+"""The process that reads one Chroma directory into one Parquet file.
 
-Exits with 3 and the reason on its error stream if the directory is no usable delta.
+``python -m siltstone.deltas.chroma_reader FOLDER TARGET COLLECTION PATIENCE`` exits with 3 and the reason on its error
+stream if the directory is no usable delta. ``PATIENCE`` times what is allowed of processor time, the system ends it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ import numpy as np
 
 from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.codec import MAX_ROWS, DeltaHeader, encode
+from siltstone.deltas.limits import at_most
 from siltstone.deltas.listing import CHROMA_FILE
+from siltstone.snapshots.files import folder_bytes
 
 BAD_DELTA = 3
 _PAGE = 2_000
+
+# A directory's own words decide what Chroma asks for: a dimension or a length of some terabytes is one changed number.
+FIXED_BYTES = 2**30  # its threads' stacks, its caches, a page of rows as Python's floats
+FACTOR = 6  # the index in memory, the queue, the rows as one array, as columns, as a file
+CPU_SECONDS = 10.0  # a healthy one takes a tenth
+CPU_BYTES_PER_SECOND = 1e6
 
 
 def read_directory(folder: Path, collection: str) -> DeltaRows:
@@ -42,23 +51,34 @@ def read_directory(folder: Path, collection: str) -> DeltaRows:
     return DeltaRows.concat(pages)
 
 
-def main(folder: str, target: str, collection: str) -> int:
-    """Read, write, return the exit status."""
+def convert(folder: Path, target: Path, collection: str) -> None:
+    """Write the directory's rows to ``target``. Raises whatever they cause."""
+    rows = read_directory(folder, collection)
+    header = DeltaHeader(
+        delta_id="",
+        collection=collection,
+        count=len(rows),
+        model="",
+        dimension=rows.dimension,
+        input_format="",
+        created_at="",
+    )
+    target.write_bytes(encode(rows, header))
+
+
+def main(folder: str, target: str, collection: str, patience: str) -> int:
+    """Convert within the limits, return the exit status. The system ends the process if it takes more."""
+    size = folder_bytes(Path(folder))
+    memory = FIXED_BYTES + FACTOR * size
     try:
-        rows = read_directory(Path(folder), collection)
-        header = DeltaHeader(
-            delta_id="",
-            collection=collection,
-            count=len(rows),
-            model="",
-            dimension=rows.dimension,
-            input_format="",
-            created_at="",
-        )
-        Path(target).write_bytes(encode(rows, header))
+        with at_most(memory, float(patience) * (CPU_SECONDS + size / CPU_BYTES_PER_SECOND)):
+            convert(Path(folder), Path(target), collection)
+    except (KeyboardInterrupt, ImportError):
+        raise
+    except MemoryError:
+        sys.stderr.write(f"reading it takes more than {memory:,} bytes of memory")
+        return BAD_DELTA
     except BaseException as error:  # Chroma's Rust part panics with what is no Exception
-        if isinstance(error, MemoryError | KeyboardInterrupt | ImportError):
-            raise
         sys.stderr.write(f"{type(error).__name__}: {error}")
         return BAD_DELTA
     return 0

@@ -8,11 +8,8 @@ class name, "message", "remedy"}``. It ends with its input.
 from __future__ import annotations
 
 import json
-import math
 import os
-import resource
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any
 
 from siltstone.deltas.codec import MAX_TEXT_BYTES, DeltaHeader, encode, read_columns, read_header
 from siltstone.deltas.legacy_json import decode_json, legacy_header, unpacked_size
+from siltstone.deltas.limits import at_most, resident_bytes
 from siltstone.deltas.validate import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_METADATA_BYTES, validate_rows
 from siltstone.errors import BadDelta, SchemaTooNew
 from siltstone.settings import CollectionSettings
@@ -71,37 +69,14 @@ def convert(source: Path, target: Path, collection: str, settings: CollectionSet
 @contextmanager
 def _at_most(size: int, patience: float) -> Generator[None]:
     """Let the process have ``size`` more bytes of memory than now, and time for as many."""
-    seconds = time.process_time() + patience * (CPU_SECONDS + size / CPU_BYTES_PER_SECOND)
     try:
-        with _limit(resource.RLIMIT_CPU, math.ceil(seconds)), _limit(resource.RLIMIT_DATA, _data_bytes() + size):
+        with at_most(size, patience * (CPU_SECONDS + size / CPU_BYTES_PER_SECOND)):
             yield
     except MemoryError:
         raise BadDelta(
             f"The delta can't be used: reading it takes more than {size:,} bytes of memory.",
             remedy="Write it in several, with siltstone.deltas.writer.",
         ) from None
-
-
-@contextmanager
-def _limit(which: int, value: int) -> Generator[None]:
-    soft, hard = resource.getrlimit(which)
-    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(which, (soft, hard))
-
-
-def _data_bytes() -> int:
-    """What counts against the limit by now. Linux alone tells, and alone holds a process to it."""
-    return _pages(5) or 2**40
-
-
-def _pages(field: int) -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[field]) * resource.getpagesize()
-    except FileNotFoundError:
-        return 0
 
 
 def _answer(request: list[Any], patience: float) -> str:
@@ -121,7 +96,7 @@ def main(patience: str) -> None:
     for line in sys.stdin:
         sys.stdout.write(_answer(json.loads(line), float(patience)) + "\n")
         sys.stdout.flush()
-        if _pages(1) > IDLE_BYTES:
+        if resident_bytes() > IDLE_BYTES:
             # Allocators keep what they had. Whoever asked needs the memory now, to read the delta himself.
             os.execv(sys.executable, [sys.executable, "-m", __spec__.name, patience])  # noqa: S606
 

@@ -1,12 +1,13 @@
 """A delta that is itself a Chroma directory: ``delta/{uuid}/chroma.sqlite3`` and index folders.
 
-It is read in a process of its own: damaged index files crash Chroma instead of raising, and what crashes a reader must
-be a verdict over one delta and not the end of a run.
+It is read in a process of its own, held to memory and time: damaged index files crash Chroma instead of raising, a view
+in the place of a table never ends, and what ends a reader must be a verdict over one delta and not the end of a run.
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from siltstone.snapshots.files import copy_folder, files_in, room_for, sha256_of
 from siltstone.stores.objects import ObjectInfo, ObjectStore
 
 MAX_FOLDER_BYTES = 2 * 2**30
+PATIENCE = 1.0  # times what is allowed of processor time
 
 
 def fetch_chroma(
@@ -78,7 +80,7 @@ def _read(folder: Path, collection: str) -> DeltaRows:
     """Rows of a private directory (reading writes into it)."""
     target = folder.with_suffix(".parquet")
     result = subprocess.run(  # noqa: S603 - this interpreter, this module, and two paths of our own
-        [sys.executable, "-m", "siltstone.deltas.chroma_reader", str(folder), str(target), collection],
+        [sys.executable, "-m", "siltstone.deltas.chroma_reader", str(folder), str(target), collection, str(PATIENCE)],
         env=child_environment(),
         capture_output=True,
         check=False,
@@ -86,7 +88,7 @@ def _read(folder: Path, collection: str) -> DeltaRows:
     try:
         words = " ".join(result.stderr.decode("utf-8", "replace").split())
         if result.returncode in CRASHES:
-            raise _bad(f"reading it crashed Chroma with signal {-result.returncode}")
+            raise _bad(f"reading it ended Chroma with {signal.Signals(-result.returncode).name}")
         if result.returncode == BAD_DELTA:
             raise _bad(words[-300:])
         if result.returncode != 0:  # killed for memory, or the reader itself is broken: no verdict over the delta

@@ -21,7 +21,7 @@ from siltstone.deltas.codec import DeltaHeader
 from siltstone.errors import BadDelta, SchemaTooNew, StoreUnavailable
 from siltstone.settings import CollectionSettings
 
-CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
+CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, -signal.SIGXCPU}
 """Exit statuses that say that the bytes were at fault. Killed (for memory, or by a person) is no verdict."""
 
 
@@ -84,7 +84,7 @@ class Vetting:
         if answer.endswith("\n"):
             return answer
         status = self._end()
-        if status in CRASHES | {-signal.SIGXCPU}:
+        if status in CRASHES:
             raise BadDelta(
                 f"The delta can't be used: its reader ended with {signal.Signals(-status).name}.",
                 remedy="Write it again with siltstone.deltas.writer.",

@@ -20,7 +20,7 @@ def main() -> int:
     first = secrets.randbelow(2**40) if options.first is None else options.first
     flaws = 0
     for name in names:
-        found = fuzz_for(name, first, options.seconds / len(names))
+        found = fuzz_for(name, first, options.seconds / len(names), TARGETS[name].at_once)
         flaws += len(found.flaws)
         verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in found.verdicts.most_common())
         sys.stdout.write(f"{name}: {found.inputs:,} inputs, peak {found.peak / 2**20:.0f} MB; {verdicts}\n")

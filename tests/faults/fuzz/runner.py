@@ -40,7 +40,7 @@ def fuzz(target: str, first: int, count: int) -> Summary:
     return total
 
 
-def fuzz_for(target: str, first: int, seconds: float, count: int = 2_000) -> Summary:
+def fuzz_for(target: str, first: int, seconds: float, count: int) -> Summary:
     """Read inputs from ``first`` on, ``count`` at a time, until ``seconds`` have passed."""
     total, deadline = Summary(verdicts=Counter()), time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -14,7 +14,7 @@ from siltstone.compaction.documents import Manifest, Plan, Work
 from siltstone.compaction.messages import Message
 from siltstone.compaction.staging import parse_document
 from siltstone.deltas.codec import decode
-from siltstone.deltas.listing import PendingDelta
+from siltstone.deltas.listing import CHROMA_FILE, PendingDelta
 from siltstone.deltas.reading import fetch_delta, read_fetched
 from siltstone.deltas.validate import validate_header, validate_rows
 from siltstone.deltas.vetting import Vetting
@@ -38,7 +38,7 @@ from siltstone.sources.receipts import read_receipts
 from siltstone.sources.source import source_from_body
 from siltstone.stores.objects_memory import MemoryObjects
 
-from tests.faults.fuzz import jsonwise, parquet, samples
+from tests.faults.fuzz import chroma, jsonwise, parquet, samples
 from tests.faults.fuzz.bytewise import mutated
 
 MB = 2**20
@@ -53,6 +53,7 @@ class Target:
     """``read`` gets the input and an empty folder; it returns what it made of it, or raises one of ``verdicts``.
 
     ``fixed`` and ``factor``: reading n bytes may take ``fixed + factor * n`` bytes of memory in this process.
+    ``at_once``: how many inputs go through one process.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Target:
     verdicts: tuple[type[SiltstoneError], ...]
     fixed: int = 64 * MB
     factor: int = 40
+    at_once: int = 2_000
 
 
 def _parquet(body: bytes, folder: Path) -> str:
@@ -90,6 +92,21 @@ def _legacy(body: bytes, folder: Path) -> str:
     fetched = fetch_delta(store, delta, SETTINGS, folder)
     rows = read_fetched(fetched, SETTINGS)
     assert len(rows) == fetched.rows
+    return "whole"
+
+
+def _chroma(body: bytes, folder: Path) -> str:
+    store = MemoryObjects(ManualClock())
+    for name, content in chroma.unpacked(body).items():
+        store.put(f"delta/x/{name}", content)
+    objects = tuple(store.list("delta/x/"))
+    delta = PendingDelta("texts", f"delta/x/{CHROMA_FILE}", "e", len(body), 0, "chroma", objects)
+    try:
+        fetched = fetch_delta(store, delta, SETTINGS, folder)
+    except BadDelta:
+        assert files_in(folder) == [], "a refused directory leaves something"
+        raise
+    assert len(read_fetched(fetched, SETTINGS)) == fetched.rows
     return "whole"
 
 
@@ -209,6 +226,7 @@ TARGETS = {
     for target in (
         Target("parquet", parquet.make, _parquet, (BadDelta, SchemaTooNew), fixed=192 * MB),
         Target("legacy_json", _packed_json, _legacy, (BadDelta,)),
+        Target("chroma", chroma.make, _chroma, (BadDelta,), fixed=192 * MB, at_once=8),
         Target("receipts", _lines(samples.RECEIPTS), _receipts, (BadSource,)),
         Target("texts", _lines(samples.TEXTS), _texts, (BadSource, InvalidInput)),
         Target("receipt_body", _of(samples.RECEIPTS[0]), _body("receipt"), (BadSource,)),

@@ -10,7 +10,7 @@ from typing import Any
 import chromadb
 import numpy as np
 import pytest
-from siltstone.deltas import legacy_json
+from siltstone.deltas import legacy_chroma, legacy_json
 from siltstone.deltas.legacy_chroma import write_chroma_delta
 from siltstone.deltas.legacy_json import decode_json
 from siltstone.deltas.listing import PendingDelta, list_pending
@@ -19,6 +19,7 @@ from siltstone.deltas.reading import fetch_delta, read_delta, read_fetched
 from siltstone.deltas.retire import retire_delta
 from siltstone.errors import BadDelta, BadSettings, PreconditionFailed
 
+from tests.faults.fuzz.chroma import endless, unpacked
 from tests.unit.deltas.house import House, vectors
 
 
@@ -139,6 +140,17 @@ def test_a_directory_whose_index_is_damaged_is_a_verdict_and_not_a_crash(tmp_pat
     house.deltas.put(header, b"\xff" * len(house.deltas.get(header).body))
     house.clock.advance(2_000)
     with pytest.raises(BadDelta):
+        read_delta(house.deltas, one(house), house.stores.settings.resolve("lines"), tmp_path)
+
+
+def test_a_directory_that_never_ends_is_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sqlite runs what a file says: a view in the place of a table, whose rows have no end."""
+    monkeypatch.setattr(legacy_chroma, "PATIENCE", 0.3)
+    house = House(legacy="lines")
+    for name, body in unpacked(endless("embeddings")).items():
+        house.deltas.put(f"delta/9c/{name}", body)
+    house.clock.advance(2_000)
+    with pytest.raises(BadDelta, match="ended Chroma with SIGXCPU"):
         read_delta(house.deltas, one(house), house.stores.settings.resolve("lines"), tmp_path)
 
 

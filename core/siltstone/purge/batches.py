@@ -75,7 +75,7 @@ def purge_provider(purge: Purge, provider: EmbeddingProvider | None) -> None:
     if why and todo.keys() - done.keys():
         purge.hold(
             "provider",
-            f"files of {len(todo) - len(done)} batches",
+            f"files of {', '.join(sorted(todo.keys() - done.keys()))}",
             why,
             "Run the purge again with a key that may delete files.",
         )
@@ -85,7 +85,7 @@ def purge_provider(purge: Purge, provider: EmbeddingProvider | None) -> None:
     if last is not None and purge.clock.now() < last + PROVIDER_SECONDS:
         purge.hold(
             "provider",
-            f"files of {sum(at is not None for at in batches.values())} batches",
+            f"files of {', '.join(sorted(name for name, at in batches.items() if at is not None))}",
             "They are deleted; the provider says that it may keep what was deleted for up to 30 days.",
             "Nothing.",
             until=last + PROVIDER_SECONDS,

@@ -75,9 +75,9 @@ def hold_waiting(purge: Purge, collection: str, waiting: list[str]) -> None:
         purge.hold(
             "delta",
             keys.deltas(collection),
-            f"{len(waiting)} deltas hold its records, beside others' perhaps, until they are merged: "
+            "What waits to be merged holds its records, beside others' perhaps: "
             + ", ".join(waiting[:3])
-            + (", ..." if waiting[3:] else "."),
+            + (f" and {len(waiting) - 3} more." if waiting[3:] else "."),
             f"siltstone compact start {purge.subject.collections[collection]}, then run the purge again.",
         )
 

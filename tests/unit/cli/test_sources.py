@@ -178,5 +178,5 @@ def test_purge_without_the_right_to_the_providers_key_does_the_rest(
     done = run("purge", A, "--yes")
     assert done.exit_code == 1
     assert "AccessDenied" in done.stderr
-    assert "the provider's files: files of 1 batches" in done.stdout
+    assert "the provider's files: files of 01" in done.stdout
     assert stage.provider.files != {}

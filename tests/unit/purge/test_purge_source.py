@@ -307,6 +307,20 @@ def test_without_a_provider_its_files_are_held_and_go_later(stage: Stage) -> Non
     assert (files.until is not None, "30 days" in files.why) == (True, True)
 
 
+def test_a_batch_whose_record_file_is_gone_is_named_and_its_delta_looked_into(stage: Stage) -> None:
+    history = list(stage.stores.deltas.list_versions(keys.BATCHES))
+    stage.stores.deltas.delete_versions([entry for entry in history if not entry.key.endswith("requests.jsonl")])
+    stage.clock.advance(DAY)
+    report = purge(stage)
+    (batch,) = [each for each in report.held if each.kind == "batch"]
+    assert "by hand" in batch.remedy
+    assert report.removed["delta"] == 1
+    left = list(stage.stores.deltas.list_versions(keys.BATCHES))
+    stage.stores.deltas.delete(left[0].key)  # as a lifecycle does: a marker, and later nothing
+    stage.stores.deltas.delete_versions(left)
+    assert "batch" not in held(purge(stage))
+
+
 def test_other_sources_batches_are_left_alone(stage: Stage) -> None:
     stage.load(text("c", "harmless as well"))
     (other,) = stage.run("q")

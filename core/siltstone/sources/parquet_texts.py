@@ -17,6 +17,7 @@ from siltstone.sources.table import Columns, Row, texts_of
 from siltstone.sources.text import Text
 
 _ROWS = 64  # at a time: pyarrow holds several times as much
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last: of a column's name
 _BUFFER = 2**20  # bytes; without one, pyarrow holds the whole column of a row group
 
 
@@ -32,12 +33,12 @@ def read_texts_parquet(source: Input, collection: str, columns: Columns) -> Iter
     try:
         # No memory map, no read-ahead: both would hold what is not needed yet.
         file = pq.ParquetFile(source.path, buffer_size=_BUFFER, pre_buffer=False, memory_map=False)
-    except (pa.ArrowException, OSError) as error:
+        schema: Any = file.schema_arrow
+        columns.check(schema.names, source.name)
+        for field in schema:
+            _check(field, columns, source)
+    except _UNREADABLE as error:
         raise _unusable(source, error) from error
-    schema: Any = file.schema_arrow
-    columns.check(schema.names, source.name)
-    for field in schema:
-        _check(field, columns, source)
     return texts_of(_rows(file, source), columns, source.name, collection)
 
 
@@ -55,7 +56,7 @@ def _rows(file: Any, source: Input) -> Generator[Row | SourceProblem]:
                     number += 1
                     yield _row(table, index, number, source)
                 source.watch(int(per_row * batch.num_rows))
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise _unusable(source, error) from error
 
 

@@ -217,6 +217,14 @@ def test_what_is_not_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
         read_texts(Input.of(path), "notes")
 
 
+def test_a_column_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": ["a"], "text": ["b"], "place": ["c"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"place", b"pl\xffce"))
+    with pytest.raises(BadSource, match="can't be read as Parquet"):
+        list(read_texts(Input.of(path), "notes"))
+
+
 def test_damage_in_the_middle_of_parquet_is_an_error_after_what_could_be_read(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     rows = {"id": [f"n{row}" for row in range(2_000)], "text": [f"text {row}" for row in range(2_000)]}
@@ -279,4 +287,4 @@ def test_a_collection_is_asked_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="is a shard"):
         check_takes_texts("notes.s00", book)
     with pytest.raises(InvalidInput, match="not usable"):
-        from_csv(tmp_path, "id,text\na,b\n") and read_texts(Input.of(tmp_path / "t.csv"), "..")
+        read_texts(Input("x", stream=io.BytesIO()), "..")

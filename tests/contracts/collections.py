@@ -144,10 +144,15 @@ class RefusalContract:
             with pytest.raises(error, match=named):
                 ask()
 
-    def test_nan_is_refused(self, collection: Collection) -> None:
+    def test_what_json_can_not_say_is_refused(self, collection: Collection) -> None:
         vector = collection.get(ids=["t00"], include=["embeddings"])["embeddings"]
-        with pytest.raises(BadQuery, match="NaN"):
-            collection.query(query_embeddings=vector * np.nan)
+        for wrong in (np.nan, np.inf):
+            with pytest.raises(BadQuery, match="NaN"):
+                collection.query(query_embeddings=vector * wrong)
+            with pytest.raises(BadQuery):
+                collection.get(where={"n": {"$gte": wrong}})
+        with pytest.raises(BadQuery):
+            collection.get(where={"n": {1, 2}})
 
     def test_an_unknown_version_is_named(self, collection: Collection) -> None:
         with pytest.raises(UnknownVersion, match="20200131_235959_00009999"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from siltstone.client_query import as_vectors
@@ -72,7 +73,10 @@ class Collection:
         wanted = check_include(include)
         field, queries = "query_texts", _many(query_texts or [])
         if query_embeddings is not None:
-            field, queries = "query_embeddings", as_vectors(query_embeddings, BadQuery).tolist()
+            vectors = as_vectors(query_embeddings, BadQuery)
+            if not np.isfinite(vectors).all():  # JSON has no NaN: it would not even arrive
+                raise BadQuery("query_embeddings has a NaN or an infinite number.", remedy="Send finite numbers.")
+            field, queries = "query_embeddings", vectors.tolist()
         if not queries:
             raise BadQuery(f"{field} is empty: there is nothing to ask.")
         question = self._question(

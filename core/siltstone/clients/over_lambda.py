@@ -11,7 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from siltstone.clients.stage import INVOKE_CONFIG, aws_client
-from siltstone.clients.transport import Question, named_error, parse_answer
+from siltstone.clients.transport import Question, encode, named_error, parse_answer
 from siltstone.errors import BadSettings, StoreUnavailable
 from siltstone.query.messages import QueryOutput
 from siltstone.stores.aws import code_of, store_errors
@@ -29,7 +29,7 @@ class LambdaTransport:
         self._opened: tuple[Any, str] | None = None
 
     def ask(self, question: Question) -> QueryOutput:
-        answer, failed = self._invoke(json.dumps(dict(question)).encode())
+        answer, failed = self._invoke(encode(question))
         if failed:
             raise named_error(str(answer.get("errorType", "")), str(answer.get("errorMessage", "")))
         return parse_answer(answer)

@@ -12,9 +12,10 @@ import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 from botocore.httpsession import URLLib3Session
 
-from siltstone.clients.transport import Question, named_error, parse_answer
+from siltstone.clients.transport import Question, encode, named_error, parse_answer
 from siltstone.errors import BadSettings, FunctionFailed, InvalidInput, StoreUnavailable
 from siltstone.query.messages import QueryOutput
 
@@ -46,7 +47,7 @@ class UrlTransport:
         self._http = URLLib3Session(timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS), max_pool_connections=_CONNECTIONS)
 
     def ask(self, question: Question) -> QueryOutput:
-        body = json.dumps(dict(question)).encode()
+        body = encode(question)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._answered(*self._send(body))
@@ -68,7 +69,7 @@ class UrlTransport:
             # Signed anew for each attempt: a signature is good for minutes, and credentials may be renewed in between.
             SigV4Auth(credentials.get_frozen_credentials(), "lambda", self._region).add_auth(request)
             reply = self._http.send(request.prepare())
-        except HTTPClientError as error:
+        except (NoConnection, HTTPClientError) as error:
             raise StoreUnavailable(f"{self._url}: {error}", remedy="Try again.") from error
         except BotoCoreError as error:
             raise BadSettings(f"The credentials can't be used: {error}", remedy="Sign in again.") from error

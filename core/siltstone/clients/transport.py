@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from siltstone import errors
-from siltstone.errors import BadEvent, FunctionFailed, SiltstoneError
+from siltstone.errors import BadEvent, BadQuery, FunctionFailed, SiltstoneError
 from siltstone.query.messages import QueryInput, QueryOutput
 
 Question = Mapping[str, Any]
@@ -25,6 +26,14 @@ class Transport(Protocol):
     def close(self) -> None:
         """Release what is held. Calling it again does nothing."""
         ...
+
+
+def encode(question: Question) -> bytes:
+    """As JSON that everybody reads, so without NaN. Raises `BadQuery`."""
+    try:
+        return json.dumps(dict(question), allow_nan=False).encode()
+    except (ValueError, TypeError) as error:
+        raise BadQuery(f"The question can't be sent: {error}.", remedy="Use text, numbers and truth values.") from error
 
 
 def parse_question(question: Question) -> QueryInput:

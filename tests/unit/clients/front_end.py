@@ -70,6 +70,8 @@ class FrontEnd:
             return 403, {}, b'{"Message": "The request signature we calculated does not match the signature."}'
         if path == _INVOKE:
             return invoked(handler, body)
+        if path.startswith("/2015-03-31/"):
+            return 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, b'{"Message": "Function not found"}'
         return over_url(handler, path, headers, body)
 
     def __enter__(self) -> FrontEnd:

@@ -17,17 +17,22 @@ from tests.unit.clients.conftest import Stage
 KINDS = ("stores", "path", "function", "url")
 
 
+@pytest.fixture(scope="module")
+def plain_chroma(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    embedding = CollectionEmbedding(lambda: stage.house.provider, stage.house.settings)
+    client = persistent_client(Path(tmp_path_factory.mktemp("chroma")))
+    collection = client.create_collection("texts", embedding_function=embedding)
+    fill(collection)
+    yield collection
+    client.close()
+
+
 class TestPlainChroma(ReadingContract):
     """The yardstick: what holds for it is what code that was written for Chroma relies on."""
 
-    @pytest.fixture(scope="class")
-    def collection(self, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-        embedding = CollectionEmbedding(lambda: stage.house.provider, stage.house.settings)
-        client = persistent_client(Path(tmp_path_factory.mktemp("chroma")))
-        collection = client.create_collection("texts", embedding_function=embedding)
-        fill(collection)
-        yield collection
-        client.close()
+    @pytest.fixture
+    def collection(self, plain_chroma: Any) -> Any:
+        return plain_chroma
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -7,7 +7,6 @@ gets. Every fault test calls `check` after every step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NoReturn
 
 from siltstone import keys
 from siltstone.compaction.documents import Manifest
@@ -16,14 +15,12 @@ from siltstone.errors import Damage, ObjectNotFound, SiltstoneError, StoreUnavai
 from siltstone.settings import RetentionSettings
 from siltstone.stores.ledger import BatchItem
 
+from tests.faults import strong_reads
 from tests.faults.events import Acknowledged, Answered, Ended, Event, LeaseChanged, Written
 from tests.faults.facts import (
     CollectionFacts,
     Content,
-    Life,
-    Row,
     VersionFacts,
-    apply,
     named,
     named_objects,
     sha256,
@@ -31,12 +28,9 @@ from tests.faults.facts import (
     token_of,
 )
 from tests.faults.history import History
+from tests.faults.violation import difference, fail
 
 Ledger = Callable[[str], BatchItem]
-
-
-class Violation(AssertionError):
-    """An invariant does not hold. The message begins with its name."""
 
 
 def check(history: History, events: Iterable[Event], ledger: Ledger, retention: RetentionSettings) -> None:
@@ -64,17 +58,17 @@ def one_promotion_per_pin(history: History, event: Event) -> None:
         return
     facts = history.of(event.key.split("/")[1])
     if event.body is None:
-        _fail(name, f"the pointer was deleted by {event.doer}")
+        fail(name, f"the pointer was deleted by {event.doer}")
     version = named(event.body)
     if version in facts.promotions:
-        _fail(name, f"{version} was promoted again")
+        fail(name, f"{version} was promoted again")
     if token_of(version) <= facts.token:
-        _fail(name, f"{version} was promoted over {facts.current}")
+        fail(name, f"{version} was promoted over {facts.current}")
     published = facts.versions.get(version)
     if published is None or published.removed:
-        _fail(name, f"{version} was promoted without a manifest")
+        fail(name, f"{version} was promoted without a manifest")
     if published.manifest.parent != facts.current:
-        _fail(name, f"{version} was made from {published.manifest.parent} and promoted over {facts.current}")
+        fail(name, f"{version} was made from {published.manifest.parent} and promoted over {facts.current}")
 
 
 def named_objects_exist(history: History, event: Event, retention: RetentionSettings) -> None:
@@ -83,9 +77,9 @@ def named_objects_exist(history: History, event: Event, retention: RetentionSett
     """
     name = "named_objects_exist"
     if isinstance(event, Answered) and event.error in _DAMAGE:
-        _fail(name, f"{event.reader} was told {event.error}, and nothing was ever damaged")
+        fail(name, f"{event.reader} was told {event.error}, and nothing was ever damaged")
     if isinstance(event, Ended) and event.error in _DAMAGE:
-        _fail(name, f"a run of {event.collection} failed with {event.error} in {event.failed_in}")
+        fail(name, f"a run of {event.collection} failed with {event.error} in {event.failed_in}")
     if not isinstance(event, Written) or event.bucket != "snapshots":
         return
     parts = event.key.split("/")
@@ -96,12 +90,12 @@ def named_objects_exist(history: History, event: Event, retention: RetentionSett
     if parts[-1] != keys.MANIFEST_FILE:
         named = version is not None and not version.removed and event.key in version.files
         if version is not None and named and (event.body is None or sha256(event.body) != version.files[event.key][1]):
-            _fail(name, f"{event.key} was changed or deleted by {event.doer}")
+            fail(name, f"{event.key} was changed or deleted by {event.doer}")
     elif event.body is None:
         if version is not None and not version.removed:
             _may_be_removed(name, facts, version, event.at, retention)
     elif version is not None:
-        _fail(name, f"the manifest of {parts[2]} was written twice")
+        fail(name, f"the manifest of {parts[2]} was written twice")
     else:
         _files_are_there(name, history, Manifest.model_validate_json(event.body))
 
@@ -118,7 +112,7 @@ def content_is_base_plus_deltas(history: History, event: Event) -> None:
     prefix = keys.version(manifest.collection, manifest.version)
     found = stored_content(lambda path: history.snapshots.get(prefix + path).body)
     if found != expected:
-        _fail(name, f"{manifest.version} of {manifest.collection}: {_difference(found, expected)}")
+        fail(name, f"{manifest.version} of {manifest.collection}: {difference(found, expected)}")
     if not new:
         return
     parent, facts = token_of(manifest.parent), history.of(manifest.collection)
@@ -126,9 +120,9 @@ def content_is_base_plus_deltas(history: History, event: Event) -> None:
     for life in facts.pending.values():
         skipped = life.number == 0 and life.kind != "bad" and life.identity not in taken
         if skipped and life.order < new[-1].order:
-            _fail(name, f"{manifest.version} took {new[-1].key} and left out {life.key}, which is older")
+            fail(name, f"{manifest.version} took {new[-1].key} and left out {life.key}, which is older")
     if parent == facts.token and new[0].order < facts.last_accounted:
-        _fail(name, f"{manifest.version} took {new[0].key}, older than what {manifest.parent} contains")
+        fail(name, f"{manifest.version} took {new[0].key}, older than what {manifest.parent} contains")
 
 
 def deltas_leave_only_merged(history: History, event: Event) -> None:
@@ -140,7 +134,7 @@ def deltas_leave_only_merged(history: History, event: Event) -> None:
     if isinstance(event, Acknowledged):
         lives = history.lives.get(event.key, [])
         if not lives or (event.etag is not None and all(life.etag != event.etag for life in lives)):
-            _fail(name, f"{event.key} was acknowledged and never stored")
+            fail(name, f"{event.key} was acknowledged and never stored")
         return
     if not isinstance(event, Written) or event.bucket != "deltas" or not event.key.startswith(keys.DELTAS):
         return
@@ -149,17 +143,17 @@ def deltas_leave_only_merged(history: History, event: Event) -> None:
         return
     facts = history.of(event.key.split("/")[1])
     if event.body is not None:
-        _fail(name, f"{event.key} was overwritten by {event.doer}")
+        fail(name, f"{event.key} was overwritten by {event.doer}")
     if life.identity in facts.accounted or life.number > 0:
         return
     if event.doer.state != "Download":
-        _fail(name, f"{event.key} was deleted by {event.doer} before any version contained it")
+        fail(name, f"{event.key} was deleted by {event.doer} before any version contained it")
     prefix = keys.quarantine(*event.key.split("/")[1:3])
     copy = history.deltas.head(prefix + event.key.rpartition("/")[2])
     if copy is None or copy.etag != life.etag:
-        _fail(name, f"{event.key} was deleted by {event.doer} and is not in quarantine")
+        fail(name, f"{event.key} was deleted by {event.doer} and is not in quarantine")
     if life.kind != "bad" and facts.failures_alone(life) < 3:
-        _fail(name, f"{event.key} is {life.kind}, failed {facts.failures_alone(life)} runs alone, and was moved")
+        fail(name, f"{event.key} is {life.kind}, failed {facts.failures_alone(life)} runs alone, and was moved")
 
 
 def applying_again_changes_nothing(history: History, event: Event) -> None:
@@ -172,18 +166,18 @@ def applying_again_changes_nothing(history: History, event: Event) -> None:
     manifest = Manifest.model_validate_json(event.body)
     identities = [(delta.key, delta.etag) for delta in manifest.applied]
     if len(set(identities)) < len(identities):
-        _fail(name, f"{manifest.version} names a delta twice")
+        fail(name, f"{manifest.version} names a delta twice")
     _, new = history.expected(manifest)
     for life in new:
         present = history.life(life.key)
         if life.number > 0:
-            _fail(name, f"{manifest.version} took {life.key}, which had been deleted before")
+            fail(name, f"{manifest.version} took {life.key}, which had been deleted before")
         if (
             present is not None
             and present.number > 0
             and life.identity not in history.of(manifest.collection).accounted
         ):
-            _fail(name, f"{manifest.version} took {life.key} in its life number {present.number + 1}")
+            fail(name, f"{manifest.version} took {life.key} in its life number {present.number + 1}")
 
 
 def readers_see_one_version(history: History, event: Event) -> None:
@@ -198,25 +192,25 @@ def readers_see_one_version(history: History, event: Event) -> None:
         there = [life.key for life in event.asked.required if life.key not in history.condemned]
         known = event.asked.token and (event.strong or (event.reader, event.collection) in history.read_tokens)
         if event.error in _NOTHING and (known or (event.strong and there)):
-            _fail(name, f"{who}, was told that there is nothing, at token {event.asked.token} with {there} pending")
+            fail(name, f"{who}, was told that there is nothing, at token {event.asked.token} with {there} pending")
         if event.error not in _TRY_AGAIN:
-            _fail(name, f"{who}, was told {event.error}")
+            fail(name, f"{who}, was told {event.error}")
         return
     if event.content is None:
-        _fail(name, f"{who}, got no answer")
+        fail(name, f"{who}, got no answer")
     token = token_of(event.version)
     if token < history.read_tokens.get((event.reader, event.collection), 0):
-        _fail(name, f"{who}, saw {event.version} after token {history.read_tokens[event.reader, event.collection]}")
+        fail(name, f"{who}, saw {event.version} after token {history.read_tokens[event.reader, event.collection]}")
     if event.version is not None and event.version not in facts.promotions:
-        _fail(name, f"{who}, saw {event.version}, which never was current")
+        fail(name, f"{who}, saw {event.version}, which never was current")
     base: Content = facts.versions[event.version].content if event.version is not None else {}
     if not event.strong:
         if event.content != base:
-            _fail(name, f"{who}, saw {event.version} with {_difference(event.content, base)}")
+            fail(name, f"{who}, saw {event.version} with {difference(event.content, base)}")
         return
     if token < event.asked.token:
-        _fail(name, f"{who} strongly, saw {event.version} where token {event.asked.token} was current before it asked")
-    _strong(name, who, history, facts, event, base)
+        fail(name, f"{who} strongly, saw {event.version} where token {event.asked.token} was current before it asked")
+    strong_reads.judge(name, who, history, facts, event, base)
 
 
 def only_owners_touch_locks(history: History, event: Event) -> None:
@@ -228,18 +222,18 @@ def only_owners_touch_locks(history: History, event: Event) -> None:
         return
     before, after = event.before, event.after
     if after is None:
-        _fail(name, f"{event.lock_id} is gone")
+        fail(name, f"{event.lock_id} is gone")
     if after.token < history.tokens.get(event.lock_id, 0):
-        _fail(name, f"{event.lock_id} went back to token {after.token}")
+        fail(name, f"{event.lock_id} went back to token {after.token}")
     if event.operation == "acquire":
         free = before is None or before.owner in (None, event.owner) or before.expires < (event.now or 0)
         if not free:
-            _fail(name, f"{event.owner} took {event.lock_id} from {before}")
+            fail(name, f"{event.owner} took {event.lock_id} from {before}")
         new = before is None or before.owner != event.owner
         if new and after.token <= history.tokens.get(event.lock_id, 0):
-            _fail(name, f"{event.owner} got token {after.token} of {event.lock_id} again")
+            fail(name, f"{event.owner} got token {after.token} of {event.lock_id} again")
     elif before is None or (before.owner, before.token) != (event.owner, event.token):
-        _fail(name, f"{event.operation} by {event.owner} with token {event.token} changed {before}")
+        fail(name, f"{event.operation} by {event.owner} with token {event.token} changed {before}")
 
 
 def every_record_is_accounted_for(history: History, event: Event, ledger: Ledger) -> None:
@@ -258,16 +252,16 @@ def every_record_is_accounted_for(history: History, event: Event, ledger: Ledger
         try:
             note = Quarantined.model_validate_json(history.deltas.get(prefix + "reason.json").body)
         except ObjectNotFound:
-            _fail(name, f"{event.key} went to quarantine without a reason")
+            fail(name, f"{event.key} went to quarantine without a reason")
         if (note.key, note.etag) != life.identity or not note.reason:
-            _fail(name, f"{prefix}reason.json speaks of {note.key}")
+            fail(name, f"{prefix}reason.json speaks of {note.key}")
     elif event.key.startswith(keys.QUARANTINE) and event.key.endswith("reason.json") and event.body is not None:
         note = Quarantined.model_validate_json(event.body)
         if note.batch_id is not None:
             item = ledger(note.batch_id)
             for one in (item.counts, *(attempt.counts for attempt in item.attempts)):
                 if not one.balanced:
-                    _fail(name, f"{note.batch_id} has {one}")
+                    fail(name, f"{note.batch_id} has {one}")
 
 
 def failed_runs_leave_no_trace(history: History, event: Event) -> None:
@@ -278,9 +272,9 @@ def failed_runs_leave_no_trace(history: History, event: Event) -> None:
     if isinstance(event, Ended):
         before_commit = event.failed_in in ("AcquireLock", "Download", "Merge", "RenewLock", "Upload")
         if before_commit and event.version is not None and event.version in history.of(event.collection).promotions:
-            _fail(name, f"a run of {event.collection} failed in {event.failed_in}, and {event.version} was promoted")
+            fail(name, f"a run of {event.collection} failed in {event.failed_in}, and {event.version} was promoted")
     if isinstance(event, Written) and not any(event.key.startswith(prefix) for prefix in _own_places(event)):
-        _fail(name, f"{event.doer} wrote {event.bucket}/{event.key}")
+        fail(name, f"{event.doer} wrote {event.bucket}/{event.key}")
 
 
 def fixed_settings_never_change(history: History, event: Event) -> None:
@@ -293,7 +287,7 @@ def fixed_settings_never_change(history: History, event: Event) -> None:
         return
     before = history.of(manifest.collection).versions[manifest.parent].manifest
     if manifest.settings != before.settings:
-        _fail(name, f"{manifest.version} has {manifest.settings}, and {before.version} {before.settings}")
+        fail(name, f"{manifest.version} has {manifest.settings}, and {before.version} {before.settings}")
 
 
 def _family(kind: type[SiltstoneError]) -> set[str]:
@@ -342,7 +336,7 @@ def _files_are_there(name: str, history: History, manifest: Manifest) -> None:
     for key, size, digest in named_objects(manifest):
         info = history.snapshots.head(key)
         if info is None or info.size != size or sha256(history.snapshots.get(key).body) != digest:
-            _fail(name, f"{manifest.version} was published, and {key} is not as its manifest says")
+            fail(name, f"{manifest.version} was published, and {key} is not as its manifest says")
 
 
 def _may_be_removed(
@@ -350,67 +344,11 @@ def _may_be_removed(
 ) -> None:
     version = found.manifest.version
     if version in facts.promotions[-1 - retention.keep_at_least :]:
-        _fail(name, f"{version} was removed, and the pointer is at {facts.current}")
+        fail(name, f"{version} was removed, and the pointer is at {facts.current}")
     if version in facts.pinned:
-        _fail(name, f"{version} was removed, and it is pinned")
+        fail(name, f"{version} was removed, and it is pinned")
     age, least = now - (found.superseded or now), max(retention.keep_seconds, retention.grace_seconds)
     if found.promoted is not None and age < least:
-        _fail(name, f"{version} was removed {age:.0f} s after it was superseded")
+        fail(name, f"{version} was removed {age:.0f} s after it was superseded")
     if found.promoted is None and token_of(version) > facts.token:
-        _fail(name, f"{version} was removed before it could be promoted")
-
-
-def _strong(name: str, who: str, history: History, facts: CollectionFacts, event: Answered, base: Content) -> None:
-    """Required are the operations that stood when the read began; optional those that came, or went to quarantine,
-    while it lasted. Of each id the answer shows the last required operation, or a later optional one; and whoever sees
-    one row of an optional delta sees all of it.
-    """
-    assert event.content is not None
-    token = token_of(event.version)
-
-    def laid_over(life: Life) -> bool:
-        return life.number == 0 and life.kind != "bad" and facts.accounted.get(life.identity, token + 1) > token
-
-    pending = [life for life in event.asked.required if laid_over(life)]
-    required = sorted((life for life in pending if life.key not in history.condemned), key=lambda life: life.order)
-    if event.content == apply(base, required):
-        return
-    optional = [life for life in pending if life.key in history.condemned]
-    optional += [life for life in facts.births[event.asked.births :] if laid_over(life)]
-    # What each id may show, with the place in the order of the operation that left it so.
-    choices: dict[str, dict[Row | None, tuple[int, str]]] = {row_id: {row: (0, "")} for row_id, row in base.items()}
-    for life in required:
-        choices.update({row_id: {row: life.order} for row_id, row in life.operations.items()})
-    for life in sorted(optional, key=lambda life: life.order):
-        for row_id, row in life.operations.items():
-            known = choices.setdefault(row_id, {None: (0, "")})
-            if life.order > min(known.values()):
-                known[row] = life.order
-    shown: dict[str, tuple[int, str]] = {}
-    for row_id in sorted({*choices, *event.content}):
-        row = event.content.get(row_id)
-        if row not in choices.get(row_id, {None: (0, "")}):
-            words = " or ".join(_words(each) for each in choices.get(row_id, {None: (0, "")}))
-            _fail(name, f"{who} strongly, saw {event.version} with {row_id} as {_words(row)} instead of {words}")
-        shown[row_id] = choices[row_id][row]
-    for life in optional:
-        witnessed = any(row is not None and event.content.get(row_id) == row for row_id, row in life.operations.items())
-        if witnessed and any(shown.get(row_id, life.order) < life.order for row_id in life.operations):
-            _fail(name, f"{who} strongly, saw a part of {life.key} at {event.version}")
-
-
-def _difference(found: Content, expected: Content) -> str:
-    """What differs, by id: short enough to read."""
-    words: list[str] = []
-    for row_id in sorted({*found, *expected}):
-        if found.get(row_id) != expected.get(row_id):
-            words.append(f"{row_id} is {_words(found.get(row_id))} instead of {_words(expected.get(row_id))}")
-    return "; ".join(words[:4])
-
-
-def _words(row: tuple[bytes, str | None, str] | None) -> str:
-    return "nothing" if row is None else f"{row[1]!r} {row[2]}"
-
-
-def _fail(name: str, what: str) -> NoReturn:
-    raise Violation(f"{name}: {what}")
+        fail(name, f"{version} was removed before it could be promoted")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.invariants import Violation
 from tests.faults.mutations import MUTATIONS
 from tests.faults.simulation.recording import Outcome, run
+from tests.faults.violation import Violation
 
 EACH = 2_000  # steps of a seed
 STEPS = 200_000  # of all seeds together

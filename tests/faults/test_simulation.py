@@ -17,10 +17,10 @@ from tests.faults import simulate
 from tests.faults.mutations import MUTATIONS
 from tests.faults.simulation.recording import replay, run, shrink
 
-STEPS = 2_500
+STEPS = 2_000
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_every_invariant_holds_after_every_step_and_everything_heals_at_the_end(seed: int) -> None:
     outcome = run(seed, STEPS)
     assert outcome.failure is None, f"seed {seed}: {outcome.failure}\nAgain: {outcome.again}"

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.faults.invariants import Violation
 from tests.faults.mutations import MUTATIONS
 from tests.faults.simulation.actors import IDS
 from tests.faults.simulation.convergence import converge
 from tests.faults.simulation.driver import LOST_ANSWERS, SECONDS, SKEWS
 from tests.faults.simulation.stepping import Fault
 from tests.faults.simulation.world import COLLECTIONS, PRODUCERS, READERS, World
+from tests.faults.violation import Violation
 
 FAULTS = st.sampled_from(
     ["ok", "unavailable", "lost", "conflict", "twice", "slow", "late", "crash before", "crash after"]

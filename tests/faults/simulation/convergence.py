@@ -9,8 +9,8 @@ from siltstone import keys
 from siltstone.compaction import lock
 
 from tests.faults.facts import apply
-from tests.faults.invariants import Violation
 from tests.faults.simulation.world import COLLECTIONS, Action, World
+from tests.faults.violation import Violation
 
 PATIENCE = 60  # executions: poison needs three that fail and one that moves it
 

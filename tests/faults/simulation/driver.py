@@ -81,11 +81,14 @@ class Habits:
 
 ALL_FAULTS: dict[str, Any] = {
     "faults": tuple(fault for fault in get_args(Fault) if fault != "ok"),
-    "fault_rate": 0.02,
+    "fault_rate": 0.04,
     "afflicted": (),
     "poison": 2.0,
     "skewed": 0.3,
-    "weights": WEIGHTS,
+    "step_rate": 0.9,
+    "executions": 2,
+    "freezing": dict.fromkeys(FREEZABLE, 0.01),
+    "weights": WEIGHTS | {"give_up": 6.0, "stop": 2.0, "land": 30.0, "rollback": 16.0, "again": 6.0, "lose": 2.0},
 }
 
 

@@ -10,9 +10,9 @@ from siltstone.errors import SiltstoneError
 
 from tests.faults.events import Doer, Event
 from tests.faults.facts import Intention
-from tests.faults.invariants import Violation
 from tests.faults.simulation.gate import Gate
 from tests.faults.simulation.stepping import Crash, Process
+from tests.faults.violation import Violation
 
 
 class Processes(dict[str, Process]):

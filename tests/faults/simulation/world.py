@@ -34,7 +34,7 @@ from siltstone.stores.sources_memory import MemorySources
 from tests.faults.events import Acknowledged, Answered, Doer, Pinned
 from tests.faults.facts import token_of
 from tests.faults.history import History
-from tests.faults.invariants import Violation, check
+from tests.faults.invariants import check
 from tests.faults.simulation.actors import Actor, Delta, Reader, book, content_of
 from tests.faults.simulation.gate import Gate, StoreClock
 from tests.faults.simulation.patches import simulated
@@ -43,6 +43,7 @@ from tests.faults.simulation.step_functions import Machine, StepFunctions
 from tests.faults.simulation.stepping import Call, Crash, Fault, Process, Stepper
 from tests.faults.simulation.unkind import UnkindHints, UnkindLeases, UnkindLedger, UnkindObjects
 from tests.faults.simulation.watched import WatchedLeases, WatchedObjects
+from tests.faults.violation import Violation
 
 Action = tuple[Any, ...]
 

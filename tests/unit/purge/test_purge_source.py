@@ -260,9 +260,13 @@ def test_a_quarantined_delta_loses_its_rows_and_keeps_the_others(stage: Stage) -
     assert stage.rows("texts") == ["b", "z"]
 
 
-def test_a_quarantined_delta_of_its_rows_alone_goes_whole_and_is_accounted_for(stage: Stage) -> None:
-    rows = DeltaRows.upserts(["a"], np.ones((1, DIMENSION), np.float32), [SECRET])
-    write_delta(rows, collection="texts", stores=stage.stores, clock=stage.clock)
+def test_a_quarantined_delta_of_its_rows_alone_goes_whole_and_is_no_lost_one(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.load(text("b", "harmless"))
+    stage.run("p")
+    stage.compact("texts")
+    stage.load(text("a", SECRET))
+    stage.run("q")
     stage.clock.advance(5)
     (delta,) = list_pending(stage.stores.deltas, "texts", stage.stores.settings).deltas
     quarantine_delta(delta, "a test", header=None, run="r", stores=stage.stores, clock=stage.clock)

@@ -16,6 +16,9 @@ import pytest
 from siltstone import Client, Collection, keys
 from siltstone import connect as siltstone_connect
 from siltstone.clients.stage import StageOutputs
+from siltstone.clock import SystemClock
+from siltstone.compaction.acquire_lock import acquire_lock
+from siltstone.compaction.messages import AcquireLockInput
 from siltstone.stores import Stores
 from siltstone_local.aws import CREDENTIALS, REGION
 from siltstone_local.connect import connect

@@ -1,6 +1,6 @@
 """``up``, ``down``, ``logs`` and ``doctor`` where nothing runs or nobody may ask; completion; ``--version``.
 
-(With a stack that runs: tests/e2e/test_cli_stage.py.)
+(With a stack that runs: tests/e2e/test_cli.py.)
 """
 
 from __future__ import annotations

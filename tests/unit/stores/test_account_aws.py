@@ -1,4 +1,4 @@
-"""What AWS answers, as the account's facts; refusals by their meaning. (Real answers: tests/e2e/test_cli_stage.py.)"""
+"""What AWS answers, as the account's facts; refusals by their meaning. (Real answers: tests/e2e/test_cli.py.)"""
 
 from __future__ import annotations
 

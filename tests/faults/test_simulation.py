@@ -69,7 +69,7 @@ def test_a_failing_seed_is_told_with_the_least_that_fails_and_the_command_that_s
 def test_the_least_that_fails_breaks_the_same_invariant_with_fewer_actions() -> None:
     with MUTATIONS["retire before promote"].broken():
         failed = run(3, 1_000)
-        least = shrink(failed, seconds=2.0)
+        least = shrink(failed, seconds=5.0)
     assert least.broken == failed.broken == "deltas_leave_only_merged"
     assert len(least.actions) < len(failed.actions)
 

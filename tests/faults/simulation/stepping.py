@@ -25,7 +25,7 @@ Fault = Literal[
     "crash before",
     "crash after",
 ]
-WORKER_PATIENCE = 60.0  # seconds of real time between two store calls: more is a deadlock of the simulation itself
+WORKER_PATIENCE = 300.0  # seconds of real time between two store calls: more is a deadlock of the simulation itself
 
 
 class Crash(BaseException):

@@ -49,8 +49,8 @@ def start(
     """Start the compaction machine. It also starts by itself, every hour and soon after a delta was written.
 
     Named collections are merged now. Without names, those that are due by their settings are, or with --force all
-    that have deltas. Deltas that were written within the last minute have not settled and stay for the next run; --wait
-    waits for them too.
+    that have deltas. A delta that was only just written has not settled and stays for the next run: some two minutes on
+    AWS, a second on the local stack. --wait waits for it too.
 
     Example: siltstone compact start lines --wait --stage dev
 
@@ -133,7 +133,7 @@ def status(
         )
     output.print(table)
     for pause in pauses:
-        output.print(f"[yellow]paused[/] {escape(str(pause))}", soft_wrap=True)
+        output.print(f"[yellow]{escape(str(pause))}[/]", soft_wrap=True)
 
 
 def _follow(name: str, collections: list[str], target: Target) -> ExecutionInfo:

@@ -66,7 +66,7 @@ def status(
     if len(shown) < len(found.collections):
         output.print(f"and {len(found.collections) - len(shown)} more collections: --all shows them")
     for pause in found.paused:
-        output.print(f"[yellow]paused[/] {escape(str(pause))}", soft_wrap=True)
+        output.print(f"[yellow]{escape(str(pause))}[/]", soft_wrap=True)
     for each in found.collections:
         _print_problem(each)
     for key in found.strange:

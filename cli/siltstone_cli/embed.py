@@ -151,7 +151,7 @@ def auto(
     Example: siltstone embed auto --now-records 200 --stage dev
     """
     target = find_target(context, stage, local)
-    found = preview(target, collections, retry_failed=retry_failed)
+    found = preview(target, collections, enough=now_records, retry_failed=retry_failed)
     choice = choose(found, Thresholds(records=now_records, usd=now_usd))
     if not as_json:
         words = {"nothing": "Nothing to do", "now": "At once", "batch": "In batches"}[choice.way]

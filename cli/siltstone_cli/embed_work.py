@@ -27,9 +27,10 @@ def preview(
     *,
     source_ids: Sequence[str] | None = None,
     limit: int | None = None,
+    enough: int | None = None,
     retry_failed: bool = False,
 ) -> Preview:
-    """What is open, and what it would cost. Reads the body of every open source."""
+    """What is open, and what it would cost. Reads the body of every open source, or of ``enough`` of them."""
     with _bar("looking at sources") as bar:
         return preview_plan(
             target.stores,
@@ -37,6 +38,7 @@ def preview(
             collections=collections or None,
             source_ids=source_ids or None,
             limit=limit,
+            enough=enough,
             retry_failed=retry_failed,
             progress=bar,
         )

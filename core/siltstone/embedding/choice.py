@@ -31,7 +31,7 @@ def choose(preview: Preview, thresholds: Thresholds) -> Choice:
     if not preview.records:
         way, why = "nothing", "Everything is embedded, or in an open batch."
     elif preview.records > thresholds.records:
-        why = f"{preview.records:,} records are more than {thresholds.records:,}: a batch costs half."
+        why = f"These are more than {thresholds.records:,} records: a batch costs half."
     elif preview.now_usd is None:
         why = "The model's price is not known: a batch costs half of it, whatever it is."
     elif preview.now_usd > thresholds.usd:

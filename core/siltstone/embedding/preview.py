@@ -68,13 +68,14 @@ def preview_plan(
     collections: Iterable[str] | None = None,
     source_ids: Iterable[str] | None = None,
     limit: int | None = None,
+    enough: int | None = None,
     retry_failed: bool = False,
     limits: BatchLimits | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Preview:
     """Look at the open sources, or at those of ``source_ids``, in all collections or in those of ``collections``.
 
-    ``limit``: sources at most. Memory: one batch of records a collection. Raises `UnknownCollection` for one that was
+    ``limit``: sources at most. ``enough``: records after which nobody wants to know more. Memory: one batch of records a collection. Raises `UnknownCollection` for one that was
     asked for and has no setting, `UnknownSource` for one that is not there or was deleted.
     """
     names = None if collections is None else list(collections)
@@ -82,7 +83,7 @@ def preview_plan(
         stores.settings.resolve(name)
     ids = sorted(set(stores.sources.list_open()) if source_ids is None else _known(set(source_ids), stores))
     request = PlanBatchesInput(execution="preview", collections=names, retry_failed=retry_failed)
-    look = _Look(request, stores, clock, limit=limit)
+    look = _Look(request, stores, clock, limit=limit, enough=enough)
     for packed in pack(look.sources(ids, progress), limits or BatchLimits(), stores.settings):
         if isinstance(packed, PlannedBatch):
             look.tally(packed.collection).batches += 1
@@ -106,11 +107,14 @@ class _Tally:
 class _Look:
     """One call of `preview_plan`."""
 
-    def __init__(self, request: PlanBatchesInput, stores: Stores, clock: Clock, *, limit: int | None) -> None:
+    def __init__(
+        self, request: PlanBatchesInput, stores: Stores, clock: Clock, *, limit: int | None, enough: int | None
+    ) -> None:
         self._request = request
         self._stores = stores
         self._claims = Claims(request, stores, clock.now())
         self._limit = limit
+        self._enough = float("inf") if enough is None else enough
         self._tallies: dict[str, _Tally] = {}
         self._sizes: dict[str, int] = {}
         self._unknown: set[str] = set()
@@ -120,17 +124,18 @@ class _Look:
 
     def sources(self, ids: list[str], progress: Progress) -> Iterator[tuple[Source, list[Record]]]:
         """Each source that a plan would take, with its records to embed, of all collections."""
-        taken = done = 0
+        taken = records_seen = done = 0
         for chunk in chunks(ids, _CHUNK):
             items = self._stores.sources.read_many(chunk)
             takeable = self._takeable(items)
             bodies = in_parallel(lambda source_id, items=items: self._body(items[source_id]), takeable)
             for (source_id, names), body in zip(takeable.items(), bodies, strict=True):
-                if taken == self._limit:
+                if taken == self._limit or records_seen > self._enough:
                     return
                 source, records = self._records(items[source_id], names, body)
                 if source is not None and records:
                     taken += 1
+                    records_seen += len(records)
                     yield source, records
             done += len(chunk)
             progress(done, len(ids))

@@ -242,7 +242,7 @@ def test_a_provider_that_is_away_says_what_was_done_before(run: Run, house: Hous
 
 def test_auto_says_which_way_and_why(run: Run, machine: WorkingMachine) -> None:
     batch = run("auto", "texts", "--now-records", "4")
-    assert "In batches: 5 records are more than 4" in batch.stdout
+    assert "In batches: These are more than 4 records" in batch.stdout
     assert machine.started == [{"collections": ["texts"]}]
     now = run("auto", "lines")
     assert "At once: 2 records are at most 1,000" in now.stdout

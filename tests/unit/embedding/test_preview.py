@@ -82,6 +82,15 @@ def test_only_some_sources_or_a_limit(house: House) -> None:
     assert look(house, limit=2).sources == 2
 
 
+def test_it_stops_when_it_has_seen_enough(house: House) -> None:
+    load_sources([text(f"t{number}") for number in range(150)], house.stores, house.clock)
+    told: list[int] = []
+    found = look(house, enough=20, progress=lambda done, total: told.append(done))
+    assert (found.records, told) == (21, [])
+    assert choose(found, Thresholds(records=20)).way == "batch"
+    assert look(house, enough=150).records == 150
+
+
 def test_dollars_follow_from_the_tokens_and_a_batch_costs_half(house: House) -> None:
     load_sources([text("a", "word " * 3_000)], house.stores, house.clock)
     found = look(house)
@@ -147,5 +156,5 @@ def test_both_thresholds_have_to_hold(records: int, usd: float | None, way: str)
 
 
 def test_the_reason_has_the_figures_that_decided() -> None:
-    assert "1,234 records are more than 1,000" in choose(figures(1_234, 0.0), Thresholds()).why
+    assert "more than 1,000 records" in choose(figures(1_234, 0.0), Thresholds()).why
     assert "$0.0500 now is more than $0.0100" in choose(figures(5, 0.05), Thresholds()).why

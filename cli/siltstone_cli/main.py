@@ -9,8 +9,10 @@ import typer
 
 from siltstone_cli import (
     compact,
+    deltas,
     doctor,
     embed,
+    get,
     lock,
     logs,
     pausing,
@@ -69,7 +71,9 @@ app.command(name="doctor")(doctor.doctor)
 app.command(name="versions")(versions.versions)
 app.command(name="verify")(verify.verify)
 app.command(name="query")(query.query)
+app.command(name="get")(get.get)
 app.command(name="rollback")(rollback.rollback)
+app.add_typer(deltas.app, name="deltas")
 app.add_typer(lock.app, name="lock")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(texts.app, name="texts")

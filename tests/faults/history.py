@@ -86,7 +86,8 @@ class History:
                 self._written(event)
             case LeaseChanged(after=Lease() as after):
                 self.tokens[after.lock_id] = after.token
-                if event.before is not None and event.before.owner not in (None, after.owner):
+                taken = event.operation == "acquire" and event.before is not None
+                if taken and event.before.owner not in (None, after.owner):
                     self.count("leases that ran out and were taken")
                 self._taking(event.before, after)
             case Answered(version=str() as version):

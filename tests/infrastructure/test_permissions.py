@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from siltstone.compaction.messages import (
     RunInput,
     UploadInput,
 )
+from siltstone.compaction.pauses import pause
 from siltstone.compaction.pointer import read_pointer
 from siltstone.compaction.promote_pointer import promote_pointer
 from siltstone.compaction.release_lock import release_lock
@@ -232,3 +233,19 @@ def test_the_guard_refuses_what_a_role_does_not_allow(
 ) -> None:
     with pytest.raises(Denied, match=name):
         forbidden(stage.of(name))
+
+
+def test_a_pause_is_read_where_runs_begin_and_no_function_may_be_the_one_that_pauses_or_resumes(
+    stage: Stage, synthesize: Synthesize
+) -> None:
+    pause("texts", stage.stores, stage.clock, reason="a look first")
+    stage.load("one")
+    stage.embed("plan-1")
+    stage.clock.advance(7200)
+    listed = list_collections(ListCollectionsInput(force=True), stage.of("list_collections"), stage.clock)
+    assert (listed.due, listed.paused) == ([], ["texts"])
+    for name in get_args(FunctionName):
+        role = Role(synthesize("dev"), name)
+        for action in ("s3:PutObject", "s3:DeleteObject"):
+            with pytest.raises(Denied):
+                role.need(action, f"<SnapshotBucket>/{keys.pause('texts')}")

@@ -19,6 +19,7 @@ from siltstone.stores.provider_openai import OpenAIProvider
 from siltstone_local import embedder
 from siltstone_local.batch_server import BatchServer
 
+from tests.faults.purchases import check_attempts, check_inputs
 from tests.unit.embedding.house import DIMENSION, House, receipt, text
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -48,6 +49,7 @@ class World:
         self.house.provider = OpenAIProvider("key", server.base_url, answer_seconds=patience)  # type: ignore[assignment]
         self.client = openai.OpenAI(api_key="any", base_url=server.base_url)
         self.wanted: dict[str, Source | None] = {}
+        self.loaded: Counter[tuple[str, str]] = Counter()  # by record id and input
         self.plans = 0
         self.died: list[SiltstoneError] = []  # what ended an execution
         for name in NAMES:
@@ -56,6 +58,10 @@ class World:
 
     def load(self, source: Source) -> None:
         self.wanted[source.source_id] = source
+        book = self.house.stores.settings
+        for collection in source.collections(book):
+            for record in make_records(source, collection, book.resolve(collection)):
+                self.loaded[record.record_id, record.input] += 1
         load_sources([source], self.house.stores, self.house.clock)
 
     def delete(self, source_id: str) -> None:
@@ -147,7 +153,7 @@ class World:
     def check(self) -> None:
         """At rest: the ledger balances, nothing was paid twice, and readers see the sources as they are."""
         self.check_ledger()
-        self.check_paid_once()
+        assert self.check_paid_once() > 0
         for item in self.house.stores.sources.list():
             for state in item.collections.values():
                 assert not state.pending and not state.stray and state.claim is None
@@ -168,22 +174,11 @@ class World:
                 assert attempt.recorded_at is not None
                 submitted = attempt.counts.to_retry
 
-    def check_paid_once(self) -> None:
-        """The provider ran each attempt of a batch once at most."""
+    def check_paid_once(self) -> int:
+        """How many answers were paid for, none of them twice."""
         mine = {batch.batch_id: batch for batch in self.house.stores.ledger.list()}
-        bought: Counter[tuple[str, str]] = Counter()
-        for found in self.client.batches.list(limit=100):
-            labels = found.metadata or {}
-            if labels.get("batch_id") in mine and found.status != "failed":
-                bought[labels["batch_id"], labels["attempt"]] += 1
-        assert set(bought.values()) <= {1}, bought
-        attempts = {
-            (batch_id, str(attempt.attempt))
-            for batch_id, batch in mine.items()
-            for attempt in batch.attempts
-            if batch.status == "COMPLETE"
-        }
-        assert set(bought) >= attempts
+        check_attempts(self.client, mine)
+        return check_inputs(self.client, mine, self.loaded)
 
     def refused(self, collection: str = "texts") -> set[str]:
         """Ids of the records that were given up."""

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from siltstone import Client, Collection, keys
 from siltstone import connect as siltstone_connect
@@ -301,11 +301,11 @@ def _full_queue(deployment: Deployment) -> Generator[None]:
     """Every batch fails its validation: the provider's queue has no room for it."""
     board = deployment.environment["OPENAI_BASE_URL"].removesuffix("/v1") + "/_faults"
     faults = json.dumps({"batch": {"token_limit_exceeded": True}}).encode()
-    urllib.request.urlopen(board, data=faults, timeout=10.0).close()
+    httpx.post(board, content=faults).raise_for_status()
     try:
         yield
     finally:
-        urllib.request.urlopen(urllib.request.Request(board, method="DELETE"), timeout=10.0).close()
+        httpx.delete(board).raise_for_status()
 
 
 def _submitted(stores: Stores, plan: str) -> str:

@@ -75,8 +75,9 @@ def preview_plan(
 ) -> Preview:
     """Look at the open sources, or at those of ``source_ids``, in all collections or in those of ``collections``.
 
-    ``limit``: sources at most. ``enough``: records after which nobody wants to know more. Memory: one batch of records a collection. Raises `UnknownCollection` for one that was
-    asked for and has no setting, `UnknownSource` for one that is not there or was deleted.
+    ``limit``: sources at most. ``enough``: records after which nobody wants to know more. Memory: one batch of records
+    a collection. Raises `UnknownCollection` for one that was asked for and has no setting, `UnknownSource` for one that
+    is not there or was deleted.
     """
     names = None if collections is None else list(collections)
     for name in names or []:

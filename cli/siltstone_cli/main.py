@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import siltstone
 import typer
 
-from siltstone_cli import (
-    compact,
-    deltas,
-    doctor,
-    embed,
-    get,
-    lock,
-    logs,
-    pausing,
-    query,
-    receipts,
-    rollback,
-    sources,
-    stack,
-    status,
-    texts,
-    verify,
-    versions,
-)
 from siltstone_cli.console import output
-from siltstone_cli.exits import Commands
+from siltstone_cli.lazy import LazyCommands
 from siltstone_cli.options import Local, Stage
+
+
+class Root(LazyCommands):
+    """What there is, in the order of the help."""
+
+    places: ClassVar = {
+        "up": "siltstone_cli.stack:up",
+        "down": "siltstone_cli.stack:down",
+        "logs": "siltstone_cli.logs:logs",
+        "status": "siltstone_cli.status:status",
+        "doctor": "siltstone_cli.doctor:doctor",
+        "receipts": "siltstone_cli.receipts:app",
+        "texts": "siltstone_cli.texts:app",
+        "sources": "siltstone_cli.sources:app",
+        "embed": "siltstone_cli.embed:app",
+        "deltas": "siltstone_cli.deltas:app",
+        "compact": "siltstone_cli.pausing:app",  # those of compact, and its own two
+        "query": "siltstone_cli.query:query",
+        "get": "siltstone_cli.get:get",
+        "versions": "siltstone_cli.versions:versions",
+        "rollback": "siltstone_cli.rollback:rollback",
+        "verify": "siltstone_cli.verify:verify",
+        "lock": "siltstone_cli.lock:app",
+    }
+
 
 app = typer.Typer(
     name="siltstone",
-    cls=Commands,
+    cls=Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -61,24 +67,3 @@ def main(
 
     Exit codes: 0 done; 1 findings, or it could not be done; 2 a wrong command line or name; 3 not reachable.
     """
-
-
-app.command(name="up")(stack.up)
-app.command(name="down")(stack.down)
-app.command(name="logs")(logs.logs)
-app.command(name="status")(status.status)
-app.command(name="doctor")(doctor.doctor)
-app.command(name="versions")(versions.versions)
-app.command(name="verify")(verify.verify)
-app.command(name="query")(query.query)
-app.command(name="get")(get.get)
-app.command(name="rollback")(rollback.rollback)
-app.add_typer(deltas.app, name="deltas")
-app.add_typer(lock.app, name="lock")
-app.add_typer(receipts.app, name="receipts")
-app.add_typer(texts.app, name="texts")
-app.add_typer(sources.app, name="sources")
-compact.app.command(name="pause")(pausing.pause)
-compact.app.command(name="resume")(pausing.resume)
-app.add_typer(compact.app, name="compact")
-app.add_typer(embed.app, name="embed")

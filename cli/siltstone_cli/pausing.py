@@ -10,12 +10,13 @@ from siltstone.compaction.pauses import parse_until, read_pauses
 from siltstone.compaction.pauses import pause as pause_collection
 from siltstone.compaction.pauses import resume as resume_collection
 
-from siltstone_cli.compact import MACHINE, Collections
+from siltstone_cli.compact import MACHINE, Collections, app
 from siltstone_cli.console import output, print_json
 from siltstone_cli.options import AsJson, Local, Stage
 from siltstone_cli.target import find_target
 
 
+@app.command()
 def pause(
     context: typer.Context,
     collections: Collections = None,
@@ -52,6 +53,7 @@ def pause(
     output.print("End it with: " + " ".join(["siltstone compact resume", *(collections or [])]), soft_wrap=True)
 
 
+@app.command()
 def resume(
     context: typer.Context,
     collections: Collections = None,

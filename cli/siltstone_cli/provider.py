@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from siltstone.stores.provider import EmbeddingProvider
-from siltstone.stores.provider_openai import OpenAIProvider
 
 from siltstone_cli.target import Target
 
@@ -13,6 +12,9 @@ def stage_provider(target: Target) -> EmbeddingProvider:
 
     The key stays in this process: it is neither printed nor logged.
     """
+    # Two thirds of a second, which every command would wait for.
+    from siltstone.stores.provider_openai import OpenAIProvider  # noqa: PLC0415
+
     secret = target.make_client("secretsmanager").get_secret_value(SecretId=target.output("OpenAiSecretArn"))
     found = target.make_client("lambda").get_function_configuration(FunctionName=target.output("EmbedNowFunction"))
     variables: dict[str, str] = found.get("Environment", {}).get("Variables", {})

@@ -6,12 +6,13 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from siltstone.stores.machines import MemoryMachine
-from siltstone_cli.main import app
+from siltstone_cli.main import Root, app
 from siltstone_cli.target import Target
 from typer.testing import CliRunner
 
@@ -62,6 +63,8 @@ def run(house: House, functions: Lambda, machines: dict[str, MemoryMachine], mon
     target = Target("dev", {"QueryFunction": "siltstone-dev-query"}, lambda _: functions, house.clock)
     target.__dict__["stores"] = house.stores
     target.__dict__["machine"] = machines.__getitem__
+    for place in Root.places.values():  # commands are imported when they are asked for
+        import_module(place.partition(":")[0])
     for name, module in list(sys.modules.items()):
         if name.startswith("siltstone_cli.") and hasattr(module, "find_target"):
             monkeypatch.setattr(module, "find_target", lambda *_: target)

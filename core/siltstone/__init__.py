@@ -14,18 +14,39 @@ if TYPE_CHECKING:
     from siltstone.clients.client import Client
     from siltstone.clients.collection import Collection
     from siltstone.clients.connecting import connect
+    from siltstone.clients.helper import (
+        chroma_helper,
+        chroma_id_from_label,
+        pinecone_helper,
+        pinecone_id_from_label,
+    )
     from siltstone.clients.manager import ClientManager, client_manager, get_chroma_client
 
 __version__ = "0.1.0"
-__all__ = ["Client", "ClientManager", "Collection", "client_manager", "connect", "get_chroma_client"]
+__all__ = [
+    "Client",
+    "ClientManager",
+    "Collection",
+    "chroma_helper",
+    "chroma_id_from_label",
+    "client_manager",
+    "connect",
+    "get_chroma_client",
+    "pinecone_helper",
+    "pinecone_id_from_label",
+]
 
 _HOMES = {
     "Client": "client",
     "ClientManager": "manager",
     "Collection": "collection",
+    "chroma_helper": "helper",
+    "chroma_id_from_label": "helper",
     "client_manager": "manager",
     "connect": "connecting",
     "get_chroma_client": "manager",
+    "pinecone_helper": "helper",
+    "pinecone_id_from_label": "helper",
 }
 
 

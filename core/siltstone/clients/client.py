@@ -23,6 +23,12 @@ class Client:
             check_collection(name), self._transport, self._writer, consistency=consistency, version=version
         )
 
+    def collections(self) -> list[str]:
+        """Names that the stage's settings have, without patterns. Raises `ReadOnlyClient`, `BadSettings` where this
+        client knows no settings.
+        """
+        return self._writer.collections()
+
     def close(self) -> None:
         """Release connections and local files. Calling it again does nothing."""
         self._transport.close()

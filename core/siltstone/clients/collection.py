@@ -94,10 +94,13 @@ class Collection:
         where_document: Filter | None = None,
         include: Sequence[str] = _OF_GET,
         *,
+        after: str | None = None,
         consistency: Consistency | None = None,
         version: str | None = None,
     ) -> Found:
-        """Rows by id or filter, all of them unless ``limit`` says otherwise. Raises as `query`."""
+        """Rows by id or filter, all of them unless ``limit`` says otherwise. ``after``: an id; without ``ids``, only
+        rows behind it. Raises as `query`.
+        """
         wanted = check_include(include, _ALL)
         start = 0 if offset is None else offset
         if start < 0 or (limit is not None and limit < 0):
@@ -106,7 +109,7 @@ class Collection:
         if ids is None:
             if limit == 0:
                 return get_found([], wanted, self._asked_count(consistency, version))
-            answers = ask_pages(self._transport, question, offset=start, limit=limit)
+            answers = ask_pages(self._transport, question, offset=start, limit=limit, after=after)
             return get_found([each.results for each in answers if each.results], wanted, answers[-1])
         named = _many(ids)
         if not named:

@@ -16,6 +16,7 @@ import boto3
 
 from siltstone.client import ChromaDBClient, Mode
 from siltstone.client_query import Embed
+from siltstone.clients.deprecated import OLD_SETTINGS, old_setting
 from siltstone.clients.stage import aws_client, new_session
 from siltstone.errors import BadSettings, InvalidInput
 from siltstone.settings import CollectionBook
@@ -80,8 +81,10 @@ class ClientManager:
 
     @property
     def pinecone(self) -> ChromaDBClient:
-        """Deprecated: what stands in its place is `chroma`."""
+        """Deprecated: what stands in its place is `chroma`. Pinecone's settings are named with what replaced them."""
         warnings.warn("ClientManager.pinecone is ClientManager.chroma now.", DeprecationWarning, stacklevel=2)
+        for name in OLD_SETTINGS:
+            old_setting(name, "CHROMA_PERSIST_PATH")
         return self.chroma
 
     @property

@@ -42,14 +42,17 @@ def ask_ids(transport: Transport, question: Question, ids: Sequence[str]) -> lis
     return answers
 
 
-def ask_pages(transport: Transport, question: Question, *, offset: int, limit: int | None) -> list[QueryOutput]:
+def ask_pages(
+    transport: Transport, question: Question, *, offset: int, limit: int | None, after: str | None = None
+) -> list[QueryOutput]:
     """All rows from ``offset`` on, or ``limit`` of them, in the order of their ids; at least one answer.
+    ``after``: only those behind this id.
 
     A page begins behind the last id of the one before: what is written in between moves none from page to page.
     """
     answers: list[QueryOutput] = []
     size, left = _page_rows(question, MAX_RESULTS), limit
-    place: dict[str, Any] = {"offset": offset}
+    place: dict[str, Any] = {"offset": offset, "after": after}
     while True:
         rows = size if left is None else min(size, left)
         try:

@@ -41,6 +41,10 @@ class Writer:
         """Whether the settings have exactly this name, so that it is no alias."""
         return collection in self._stores().settings.collections
 
+    def collections(self) -> list[str]:
+        """Those that the settings name, without patterns."""
+        return sorted(name for name in self._stores().settings.collections if "*" not in name)
+
     def upsert(
         self,
         collection: str,

@@ -125,7 +125,7 @@ class Manifest(Message):
     parent: str | None
     token: int
     run: str
-    reason: Literal["compaction", "rollback"] = "compaction"
+    reason: Literal["compaction", "rollback", "takeover"] = "compaction"
     restored_from: str | None = None  # the version whose files a rollback copied
     started_at: str
     created_at: str

@@ -21,7 +21,7 @@ class VersionInfo(Message):
     current: bool
     pinned: bool
     parent: str | None = None
-    reason: Literal["compaction", "rollback"] | None = None
+    reason: Literal["compaction", "rollback", "takeover"] | None = None
     restored_from: str | None = None
     created_at: str | None = None
     rows: int | None = None

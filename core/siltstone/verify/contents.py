@@ -118,6 +118,8 @@ class Contents:
 
     def _rebuild(self, opened: _Opened, progress: Progress) -> None:
         manifest = opened.manifest
+        if manifest.reason == "takeover":
+            raise _Unprovable("they came with a directory that was taken over; its files are as they were then.")
         with self._base(manifest) as base, self._operations(manifest) as operations:
             difference = compare(opened.store, base, operations, progress)
         self._findings.count(versions_rebuilt=1, rows_compared=difference.compared)

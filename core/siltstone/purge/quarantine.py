@@ -11,11 +11,12 @@ from ulid import ULID
 
 from siltstone import keys
 from siltstone.deltas.codec import decode, encode
+from siltstone.deltas.listing import CHROMA_FILE
 from siltstone.deltas.quarantine import REASON_FILE
 from siltstone.errors import BadDelta, ObjectNotFound, SchemaTooNew
 from siltstone.purge.deltas import read_operations
 from siltstone.purge.work import Purge
-from siltstone.stores.objects import ObjectVersion
+from siltstone.stores.objects import ObjectStore, ObjectVersion
 from siltstone.verify.quarantine import Aside
 
 _BY_HAND = "Replay it, compact, and run the purge again; or delete its object versions by hand."
@@ -25,26 +26,60 @@ def purge_quarantine(purge: Purge, collection: str, aside: list[Aside]) -> None:
     """Take the source out of every delta that lies or lay in quarantine."""
     store = purge.stores.deltas
     for each in aside:
+        # Before the history: the note is written before the delta is deleted, so of one that is gone by now it is seen.
+        moving = _is_waiting(store, collection, each)
         history = list(store.list_versions(each.prefix))
-        bodies = [entry for entry in history if entry.key != each.prefix + REASON_FILE and not entry.is_delete_marker]
+        kept = [entry for entry in history if not entry.is_delete_marker]
+        present = any(entry.is_latest and entry.key == each.prefix + REASON_FILE for entry in kept)
+        bodies = [entry for entry in kept if entry.key != each.prefix + REASON_FILE]
         try:
             rows = [_owned(purge, collection, entry) for entry in bodies]
         except (BadDelta, SchemaTooNew) as error:
-            if each.present:
+            if moving:
+                _hold_moving(purge, each)
+            elif present:
                 why = f"It can't be read, so nothing tells whether it holds its records: {error.message}"
                 purge.hold("quarantine", each.prefix, why, _BY_HAND)
             else:
                 purge.remove("quarantine", store, bodies)  # what S3 kept of one that was replayed
             continue
         holding = [entry for entry, (owned, _) in zip(bodies, rows, strict=True) if owned]
+        if moving:
+            if holding:
+                _hold_moving(purge, each)
+            continue
         there = [entry for entry in holding if entry.is_latest]
-        if there and all(others == 0 for _, others in rows):
+        if there and all(others == 0 for entry, (_, others) in zip(bodies, rows, strict=True) if entry.is_latest):
             # Nothing accounts for the delta any more that was moved here: the record does.
-            purge.note(lambda record, notes=each.notes: record.with_keys(note.key for note in notes))
+            gone = keys.delta(collection, _delta_id(each))
+            purge.note(lambda record, gone=gone: record.with_keys([gone]))
             holding = history
         elif there:
             _rewrite(purge, collection, there[0])
         purge.remove("quarantine", store, holding)
+
+
+def _is_waiting(store: ObjectStore, collection: str, aside: Aside) -> bool:
+    """Whether the delta itself is still listed: a run moves it aside, or stopped doing so and will begin anew.
+
+    What is removed of the copy then is missing beside the note that the run is about to write.
+    """
+    delta_id = _delta_id(aside)
+    places = (
+        keys.delta(collection, delta_id),
+        f"{keys.DELTAS}{delta_id}/{keys.LEGACY_DELTA_FILE}",
+        f"{keys.LEGACY_CHROMA_DELTAS}{delta_id}/{CHROMA_FILE}",
+    )
+    return any(store.head(key) is not None for key in places)
+
+
+def _delta_id(aside: Aside) -> str:
+    return aside.prefix.split("/")[2]
+
+
+def _hold_moving(purge: Purge, aside: Aside) -> None:
+    why = "A run is moving it aside, or its key was written again: the delta is still listed where it came from."
+    purge.hold("quarantine", aside.prefix, why, "Compact, then run the purge again.")
 
 
 def _owned(purge: Purge, collection: str, entry: ObjectVersion) -> tuple[int, int]:

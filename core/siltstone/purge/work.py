@@ -36,9 +36,14 @@ class Purge:
         self.record = update_record(self.stores.deltas, self.subject.source_id, self.clock, change)
 
     def remove(self, kind: Kind, store: ObjectStore, entries: Sequence[ObjectVersion]) -> None:
-        """Take entries out of their bucket's history for good."""
-        if entries:
-            store.delete_versions(entries)
+        """Take entries out of their bucket's history for good.
+
+        Delete markers last: one that went before what it hides would bring that back, if the purge stopped in between.
+        """
+        for markers in (False, True):
+            some = [entry for entry in entries if entry.is_delete_marker == markers]
+            if some:
+                store.delete_versions(some)
         self.removed[kind] += sum(not entry.is_delete_marker for entry in entries)
         self.bytes += sum(entry.size for entry in entries)
 

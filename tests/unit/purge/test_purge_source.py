@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from siltstone import keys
 from siltstone.clock import ManualClock
+from siltstone.compaction.pointer import read_pointer
 from siltstone.compaction.retention import pin, unpin
 from siltstone.deltas.batch import DeltaRows
 from siltstone.deltas.listing import list_pending
 from siltstone.deltas.quarantine import quarantine_delta, replay
 from siltstone.deltas.writer import write_delta
-from siltstone.errors import ProviderUnavailable, SourceChanged, UnknownSource
+from siltstone.errors import ProviderUnavailable, SourceChanged, StoreUnavailable, UnknownSource
 from siltstone.purge.purge_source import purge_source
 from siltstone.purge.report import PurgeReport
 from siltstone.settings import CollectionSettings
-from siltstone.stores.objects import ObjectStore
+from siltstone.stores.objects import ObjectStore, ObjectVersion
 from siltstone.stores.provider import EmbeddingProvider
 from siltstone.stores.vectors_memory import open_memory
 
@@ -274,6 +277,117 @@ def test_a_quarantined_delta_of_its_rows_alone_goes_whole_and_is_no_lost_one(tmp
     assert traces(stage, SECRET) == []
     assert list(stage.stores.deltas.list_versions(keys.QUARANTINE)) == []
     assert [each.code for each in stage.verify("texts").findings if each.severity != "info"] == []
+
+
+class Interrupted:
+    """A store before whose first call of one method something else happens."""
+
+    def __init__(self, store: object, method: str, meanwhile: Callable[[], object]) -> None:
+        self._store, self._method, self._meanwhile = store, method, [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and self._meanwhile:
+            self._meanwhile.pop()()
+        return getattr(self._store, name)
+
+
+@pytest.mark.parametrize("moment", ["put", "delete"])
+@pytest.mark.parametrize("unreadable", [False, True], ids=["its rows alone", "unreadable"])
+def test_a_delta_that_a_run_moves_to_quarantine_at_this_moment_is_left_alone(
+    stage: Stage, moment: str, unreadable: bool
+) -> None:
+    stage.load(text("a", f"more {SECRET}"))
+    stage.run("q")
+    stage.clock.advance(5)
+    (delta,) = list_pending(stage.stores.deltas, "texts", stage.stores.settings).deltas
+    if unreadable:
+        stage.stores.deltas.put(delta.key, b"another producer's")
+        (delta,) = list_pending(stage.stores.deltas, "texts", stage.stores.settings).deltas
+    reports: list[PurgeReport] = []
+    store = Interrupted(stage.stores.deltas, moment, lambda: reports.append(purge(stage)))
+    moving = stage.with_stores(deltas=store).stores
+    quarantine_delta(delta, "a test", header=None, run="r", stores=moving, clock=stage.clock)
+    assert held(reports[0])["quarantine"] == 1
+    codes = {each.code for each in stage.verify("texts").findings if each.severity == "error"}
+    assert codes <= {"delta-rewritten"}  # by this test
+    (there,) = [each for each in stage.stores.deltas.list(keys.QUARANTINE) if each.key.endswith(keys.DELTA_FILE)]
+    if unreadable:
+        assert stage.stores.deltas.get(there.key).body == b"another producer's"
+    else:
+        until_done(stage, "texts")
+        assert traces(stage, SECRET) == []
+
+
+def test_two_purges_at_once_leave_no_empty_delta_in_quarantine(stage: Stage) -> None:
+    rows = DeltaRows.upserts(["a", "b"], np.ones((2, DIMENSION), np.float32), [SECRET, "harmless"])
+    write_delta(rows, collection="texts", stores=stage.stores, clock=stage.clock)
+    stage.clock.advance(5)
+    (delta,) = list_pending(stage.stores.deltas, "texts", stage.stores.settings).deltas
+    quarantine_delta(delta, "a test", header=None, run="r", stores=stage.stores, clock=stage.clock)
+
+    def other() -> None:
+        stage.clock.advance(1)
+        purge(stage, "text.texts.b")
+
+    # The one has written the delta again, and not yet removed what was there before, when the other looks.
+    broken = stage.with_stores(deltas=Rewritten(stage.stores.deltas, other))
+    purge(broken)  # type: ignore[arg-type]
+    until_done(stage, "texts")
+    until_done(stage, "texts", source_id="text.texts.b")
+    assert list(stage.stores.deltas.list(keys.QUARANTINE)) == []
+    assert traces(stage, SECRET, "harmless") == []
+    assert [each.code for each in stage.verify("texts").findings if each.severity == "error"] == []
+
+
+class Rewritten:
+    """A store in which something else happens right after a quarantined delta was written again."""
+
+    def __init__(self, store: Any, meanwhile: Callable[[], object]) -> None:
+        self._store, self._meanwhile = store, [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put(self, key: str, body: bytes, **conditions: Any) -> str:
+        etag = self._store.put(key, body, **conditions)
+        if key.startswith(keys.QUARANTINE) and self._meanwhile:
+            self._meanwhile.pop()()
+        return etag
+
+
+class CutShort:
+    """A store whose deletions for good stop after some entries: S3 promises no order, and no all or nothing."""
+
+    def __init__(self, store: Any, entries: int) -> None:
+        self._store, self._left = store, entries
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def delete_versions(self, entries: Sequence[ObjectVersion]) -> None:
+        some = entries[: self._left]
+        self._left -= len(some)
+        self._store.delete_versions(some)
+        if len(some) < len(entries):
+            raise StoreUnavailable("A part was deleted.")
+
+
+@pytest.mark.parametrize("entries", range(6))
+def test_versions_that_were_removed_never_come_back_where_a_purge_stops(stage: Stage, entries: int) -> None:
+    purge(stage)
+    stage.compact("texts")
+    stage.clock.advance(DAY)
+    broken = stage.with_stores(snapshots=CutShort(stage.stores.snapshots, entries))
+    with pytest.raises(StoreUnavailable):
+        purge(broken)  # type: ignore[arg-type]
+    assert [each.code for each in stage.verify("texts").findings if each.severity != "info"] == []
+    current = read_pointer(stage.stores.snapshots, "texts").version
+    assert {found.key.split("/")[2] for found in stage.stores.snapshots.list(keys.versions("texts"))} == {
+        "latest",
+        current,
+    }
+    until_done(stage, "texts")
+    assert traces(stage, SECRET) == []
 
 
 def test_a_delta_that_somebody_deleted_unmerged_is_left_for_verify(stage: Stage) -> None:

@@ -173,6 +173,14 @@ class ProviderUnavailable(Transient):
     """The embedding provider throttled, timed out or answered 5xx."""
 
 
+class IndexUnavailable(Transient):
+    """The index that is migrated throttled, timed out or answered 5xx. ``retry_after``: seconds, where it says."""
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
+
+
 # Refused ------------------------------------------------------------------------------------------
 class SettingsMismatch(Refused):
     """A stage setting differs from the manifest's; the manifest wins and the run stops."""
@@ -204,6 +212,10 @@ class BatchFailed(ProviderRefused):
 
 class SubmissionUnclear(Transient):
     """It is unknown whether the provider took the batch; its list is asked again before anything is paid twice."""
+
+
+class IndexRefused(Refused):
+    """The index that is migrated refused the request (key, name, an operation it lacks); the message has its words."""
 
 
 class IllegalTransition(Refused):

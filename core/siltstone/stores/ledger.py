@@ -18,6 +18,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 from siltstone.errors import IllegalTransition
+from siltstone.stores.migrations import MigrationItem
 
 BatchState = Literal["PLANNED", "SUBMITTING", "SUBMITTED", "EMBEDDED", "COMPLETE", "FAILED", "CANCELLED"]
 
@@ -189,5 +190,16 @@ class Ledger(Protocol):
         ...
 
     def list(self, *, open_only: bool = False) -> Iterator[BatchItem]:
-        """All items, in no order. A scan: there is one item per 50,000 records, so a million are twenty."""
+        """All batches, in no order. A scan: there is one item per 50,000 records, so a million are twenty."""
+        ...
+
+    def read_migration(self, name: str, namespace: str) -> MigrationItem | None:
+        """How far the migration ``name`` is with a namespace; ``None``: it never began."""
+        ...
+
+    def save_migration(self, item: MigrationItem, *, now: float) -> MigrationItem:
+        """Store if the stored version is ``item.version`` (0: there is none), as the next one. Raises `LedgerChanged`.
+
+        A write whose reply was lost and that is sent again is no error.
+        """
         ...

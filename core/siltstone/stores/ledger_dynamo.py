@@ -8,6 +8,7 @@ from typing import Any
 from siltstone.errors import LedgerChanged, UnknownBatch
 from siltstone.stores.dynamo import DynamoTable, Item
 from siltstone.stores.ledger import CLOSED, BatchItem, stored
+from siltstone.stores.migrations import KEY_PREFIX, MigrationItem, migration_key, stored_migration
 
 _NOT_MOVED = {"batch_id", "quarantined", "cancel_requested_at"}  # the key; what others write, without a version
 
@@ -52,15 +53,29 @@ class DynamoLedger:
         return self._table.update(batch_id, {"cancel_requested_at": now})
 
     def list(self, *, open_only: bool = False) -> Iterator[BatchItem]:
-        request: dict[str, Any] = {}
+        condition, names = "NOT begins_with(batch_id, :migration)", dict[str, str]()
+        values = {":migration": {"S": KEY_PREFIX}}
         if open_only:
             closed = {f":{status}": {"S": status} for status in sorted(CLOSED)}
-            request = {
-                "FilterExpression": f"NOT #status IN ({', '.join(closed)})",
-                "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": closed,
-            }
+            condition += f" AND NOT #status IN ({', '.join(closed)})"
+            names, values = {"#status": "status"}, values | closed
+        request: dict[str, Any] = {"FilterExpression": condition, "ExpressionAttributeValues": values}
+        if names:
+            request["ExpressionAttributeNames"] = names
         return map(_item, self._table.scan(**request))
+
+    def read_migration(self, name: str, namespace: str) -> MigrationItem | None:
+        found = self._table.get(migration_key(name, namespace))
+        return None if found is None else _migration(found)
+
+    def save_migration(self, item: MigrationItem, *, now: float) -> MigrationItem:
+        wanted = stored_migration(item, now=now)
+        if self._table.put({"batch_id": item.key, **wanted.model_dump(mode="json")}, version=item.version):
+            return wanted
+        found = self._table.get(item.key)
+        if found is not None and found["write_id"] == wanted.write_id:
+            return wanted  # the reply was lost, and the client sent it again
+        raise LedgerChanged(f"The migration {item.name} of {item.namespace!r} changed since it was read.")
 
     def _written(self, wanted: BatchItem, done: bool) -> BatchItem:
         if done:
@@ -73,3 +88,7 @@ class DynamoLedger:
 
 def _item(found: Item) -> BatchItem:
     return BatchItem.model_validate(found)
+
+
+def _migration(found: Item) -> MigrationItem:
+    return MigrationItem.model_validate({name: value for name, value in found.items() if name != "batch_id"})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from siltstone.errors import LedgerChanged, UnknownBatch
 from siltstone.stores.ledger import BatchItem, stored
+from siltstone.stores.migrations import MigrationItem, migration_key, stored_migration
 
 
 class MemoryLedger:
@@ -14,6 +15,7 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._items: dict[str, BatchItem] = {}
+        self._migrations: dict[str, MigrationItem] = {}
         self._lock = threading.RLock()
 
     def create(self, item: BatchItem, *, now: float) -> BatchItem:
@@ -59,6 +61,18 @@ class MemoryLedger:
         with self._lock:
             found = list(self._items.values())
         return (item for item in found if item.open or not open_only)
+
+    def read_migration(self, name: str, namespace: str) -> MigrationItem | None:
+        with self._lock:
+            return self._migrations.get(migration_key(name, namespace))
+
+    def save_migration(self, item: MigrationItem, *, now: float) -> MigrationItem:
+        with self._lock:
+            found = self._migrations.get(item.key)
+            if (found.version if found else 0) != item.version:
+                raise LedgerChanged(f"The migration {item.name} of {item.namespace!r} changed since it was read.")
+            self._migrations[item.key] = stored_migration(item, now=now)
+            return self._migrations[item.key]
 
     def _put(self, item: BatchItem) -> BatchItem:
         with self._lock:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import uvicorn
 
-from siltstone_local.pinecone_server.handle import ADDRESS_FILE, PineconeServer, listen, server_config
+from siltstone_local.pinecone_server.handle import PineconeServer
+from siltstone_local.pinecone_server.serving import ADDRESS_FILE, listen, server_config
 from siltstone_local.pinecone_server.store import Store
 
 _log = logging.getLogger("siltstone_local.pinecone_server")

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from siltstone_local.pinecone_server.answers import answer
 from siltstone_local.pinecone_server.api_error import ApiError, ControlError, PlainError
 from siltstone_local.pinecone_server.control_plane import ControlPlane
-from siltstone_local.pinecone_server.data_plane import DataPlane, answer
+from siltstone_local.pinecone_server.data_plane import data_plane
 from siltstone_local.pinecone_server.faults import FaultBoard, Faults
 from siltstone_local.pinecone_server.gate import Gate, Requests
 from siltstone_local.pinecone_server.store import Store
@@ -49,7 +50,7 @@ def make_app(store: Store, *, may_die: bool) -> Starlette:
             Route("/_ready", ready, methods=["GET"]),
             Route("/_requests", counted, methods=["GET"]),
             *ControlPlane(store).routes(),
-            *DataPlane(store).routes(),
+            *data_plane(store),
         ],
         middleware=[Middleware(Gate, board=board, requests=requests)],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error},

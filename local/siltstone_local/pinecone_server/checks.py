@@ -38,6 +38,12 @@ def as_object(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
+def refuse_pods(spec: IndexSpec, operation: str) -> None:
+    """Raise where ``spec`` is pod-based, which can't do ``operation``."""
+    if spec.pod_based:
+        raise ApiError(400, f"The {operation} operation is supported only for serverless indexes")
+
+
 def namespace_of(name: object) -> str:
     """The name under which a namespace is kept: the nameless one has one too."""
     if name is None or name == "":

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from siltstone_local.pinecone_server.answers import answer
 from siltstone_local.pinecone_server.api_error import ControlError
-from siltstone_local.pinecone_server.data_plane import answer
 from siltstone_local.pinecone_server.gate import DATA_PLANE
 from siltstone_local.pinecone_server.indexes import IndexSpec, new_index
 from siltstone_local.pinecone_server.store import Store

@@ -1,4 +1,7 @@
-"""Metadata filters, operator by operator, as Pinecone's query language has them (it follows MongoDB's)."""
+"""Metadata filters, operator by operator, as Pinecone's query language has them.
+
+It follows MongoDB's, but a condition holds only where the field is there, ``$ne`` and ``$nin`` too (since 2024).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from siltstone_local.pinecone_server.api_error import ApiError
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 _MAX_VALUES = 10_000  # of one $in or $nin
-_ABSENT = object()
 
 
 def compile_filter(value: object) -> Predicate:
@@ -68,7 +70,9 @@ def _membership(field: str, values: list[Any], *, wanted: bool) -> Predicate:
     keys = {_key(value) for value in values}
 
     def decide(metadata: Mapping[str, Any]) -> bool:
-        held = metadata.get(field, _ABSENT)
+        if field not in metadata:
+            return False
+        held = metadata[field]
         found = any(_key(item) in keys for item in held) if isinstance(held, list) else _key(held) in keys
         return found == wanted
 

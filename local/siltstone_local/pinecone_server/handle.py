@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,14 +19,13 @@ import siltstone
 import uvicorn
 
 from siltstone_local.pinecone_server import seed as seeds
-from siltstone_local.pinecone_server.app import make_app
 from siltstone_local.pinecone_server.faults import Faults
 from siltstone_local.pinecone_server.gate import DATA_PLANE
 from siltstone_local.pinecone_server.indexes import IndexSpec, Metric
 from siltstone_local.pinecone_server.seed import Seeded
+from siltstone_local.pinecone_server.serving import ADDRESS_FILE, listen, server_config
 from siltstone_local.pinecone_server.store import Store
 
-ADDRESS_FILE = "server.json"
 _SOURCES = [str(Path(siltstone.__file__).parents[1]), str(Path(__file__).parents[2])]
 
 
@@ -229,21 +227,3 @@ class PineconeThread(_Handle):
             return
         server.should_exit, server.force_exit = True, at_once
         thread.join(timeout)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. The port of a server that has just died may be in use for a moment."""
-    deadline = time.monotonic() + 10.0
-    while True:
-        try:
-            return socket.create_server((host, port), backlog=256)
-        except OSError:
-            if port == 0 or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
-def server_config(store: Store, *, may_die: bool) -> uvicorn.Config:
-    """httptools: h11 refuses URLs that a fetch of 1,000 ids needs."""
-    app = make_app(store, may_die=may_die)
-    return uvicorn.Config(app, http="httptools", lifespan="off", log_level="warning", timeout_graceful_shutdown=2)

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siltstone_local.pinecone_server.filters import Predicate
-from siltstone_local.pinecone_server.indexes import Metric
+from siltstone_local.pinecone_server.indexes import IndexSpec, Metric
 from siltstone_local.pinecone_server.store import Store, Vector
-
-Sparse = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,7 @@ class Searcher:
         self._loaded: dict[tuple[str, str], _Loaded] = {}
 
     def nearest(
-        self,
-        place: tuple[str, str],
-        metric: Metric,
-        *,
-        dense: NDArray[np.float32] | None,
-        sparse: Sparse | None,
-        top_k: int,
-        matches: Predicate | None,
+        self, place: tuple[str, str], spec: IndexSpec, like: Vector, *, top_k: int, matches: Predicate | None
     ) -> list[tuple[Vector, float]]:
         """The best ``top_k`` of those that match, with their scores, best first; ties by id."""
         loaded = self._load(place)
@@ -49,14 +40,14 @@ class Searcher:
             kept = [row for row, vector in enumerate(loaded.vectors) if matches(vector.metadata or {})]
             rows = np.array(kept, dtype=np.intp)
         scores = np.zeros(len(rows))
-        if dense is not None and len(rows):
-            scores = _scores(loaded.dense[rows] if matches else loaded.dense, dense, metric)
-        if sparse is not None:
-            weights = dict(zip(sparse["indices"], sparse["values"], strict=True))
+        if spec.dimension is not None and len(rows):
+            scores = _scores(loaded.dense[rows], like.dense, spec.metric)
+        if like.sparse is not None:
+            weights = dict(zip(like.sparse["indices"], like.sparse["values"], strict=True))
             scores = scores + [_dot(loaded.vectors[row].sparse, weights) for row in rows]
-            if dense is None:  # an index of sparse vectors answers with those that share a term
-                rows, scores = rows[scores != 0], scores[scores != 0]
-        order = np.argsort(scores if metric == "euclidean" else -scores, kind="stable")[:top_k]
+        if spec.dimension is None:  # an index of sparse vectors answers with those that share a term
+            rows, scores = rows[scores != 0], scores[scores != 0]
+        order = np.argsort(scores if spec.metric == "euclidean" else -scores, kind="stable")[:top_k]
         return [(loaded.vectors[rows[place]], float(scores[place])) for place in order]
 
     def _load(self, place: tuple[str, str]) -> _Loaded | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,21 @@ class Store:
         with self._lock:
             self._database.close()
 
+    @contextmanager
+    def transaction(self) -> Generator[sqlite3.Connection]:
+        """Nobody writes between what is read and written within; all of it is written or nothing."""
+        with self._lock:
+            if self._database.in_transaction:  # within another, whose end decides
+                yield self._database
+                return
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
     # Indexes --------------------------------------------------------------------------------------
     def indexes(self) -> list[IndexSpec]:
         """All, by name."""
@@ -69,11 +84,11 @@ class Store:
         return IndexSpec.model_validate_json(rows[0][0]) if rows else None
 
     def put_index(self, spec: IndexSpec) -> None:
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute("INSERT OR REPLACE INTO indexes VALUES (?, ?)", (spec.name, spec.model_dump_json()))
 
     def delete_index(self, name: str) -> None:
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute("DELETE FROM indexes WHERE name = ?", (name,))
             database.execute("DELETE FROM vectors WHERE index_name = ?", (name,))
             database.execute("DELETE FROM namespaces WHERE index_name = ?", (name,))
@@ -89,11 +104,11 @@ class Store:
         return dict(rows)
 
     def add_namespace(self, index: str, namespace: str) -> None:
-        with self._transaction():
+        with self.transaction():
             self._changed(index, namespace)
 
     def delete_namespace(self, index: str, namespace: str) -> None:
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute(_DELETE, (index, namespace))
             database.execute("DELETE FROM namespaces WHERE index_name = ? AND name = ?", (index, namespace))
 
@@ -106,7 +121,7 @@ class Store:
     def put(self, index: str, namespace: str, vectors: Iterable[Vector]) -> None:
         """Write all of them or none. The namespace comes into being with its first vector."""
         rows = [(index, namespace, *_row(vector)) for vector in vectors]
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.executemany(_WRITE, rows)
             self._changed(index, namespace)
 
@@ -130,29 +145,18 @@ class Store:
         return [row[0] for row in self._rows(f"{query} ORDER BY id LIMIT ?", *values, limit)]
 
     def delete(self, index: str, namespace: str, ids: Sequence[str]) -> None:
-        with self._transaction() as database:
+        with self.transaction() as database:
             places = [(index, namespace, id_) for id_ in ids]
             database.executemany(f"{_DELETE} AND id = ?", places)
             self._changed(index, namespace)
 
     def delete_all(self, index: str, namespace: str) -> None:
         """The namespace stays, empty."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute(_DELETE, (index, namespace))
             self._changed(index, namespace)
 
     # Inside ---------------------------------------------------------------------------------------
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-
     def _changed(self, index: str, namespace: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO namespaces VALUES (?, ?, random())", (index, namespace))
 

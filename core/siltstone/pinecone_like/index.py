@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -13,10 +12,13 @@ from numpy.typing import NDArray
 from siltstone.clients.client import Client
 from siltstone.clients.collection import Collection, Consistency
 from siltstone.deltas.codec import MAX_ROWS
-from siltstone.errors import BadQuery, BadSettings, InvalidInput, NothingWritten, ReadOnlyClient
+from siltstone.errors import BadQuery, InvalidInput, NothingWritten
 from siltstone.parallel import chunks
 from siltstone.pinecone_like import metadata as own
+from siltstone.pinecone_like.changing import change
 from siltstone.pinecone_like.filters import EVERYTHING, Node, parse
+from siltstone.pinecone_like.listing import page_of
+from siltstone.pinecone_like.namespaces import Namespaces
 from siltstone.pinecone_like.search import Row, nearest, passing, space_of, values_of
 from siltstone.pinecone_like.shapes import (
     DescribeIndexStatsResponse,
@@ -35,9 +37,7 @@ from siltstone.pinecone_like.vectors import columns, dense, refuse_sparse
 
 MAX_TOP_K = 10_000
 MAX_PAGE = 100
-DEFAULT_NAMESPACE = "__default__"
 _METRICS = {"cosine": "cosine", "ip": "dotproduct", "l2": "euclidean"}
-_UPDATED_AT_ONCE = 1_000
 Filter = Mapping[str, Any]
 
 
@@ -57,10 +57,7 @@ class Index:
         default: str | None = None,
         consistency: Consistency = "strong",
     ) -> None:
-        self._client = client
-        self._namespaces = dict(namespaces or {})
-        self._default = self._namespaces.get("", self._namespaces.get(DEFAULT_NAMESPACE, default))
-        self._consistency: Consistency = consistency
+        self._namespaces = Namespaces(client, namespaces or {}, default, consistency)
 
     # Writing ------------------------------------------------------------------------------------------
     def upsert(
@@ -84,10 +81,10 @@ class Index:
             raise InvalidInput(f"batch_size is {batch_size}.", remedy="Give 1 or more, or none.")
         given = list(vectors)
         rows = columns(given)
-        collection = self._collection(namespace)
+        collection = self._namespaces.collection(namespace)
         for part in chunks(range(len(rows.ids)), MAX_ROWS):
             place = slice(part[0], part[-1] + 1)
-            collection.upsert(rows.ids[place], rows.vectors[place], rows.metadatas[place])
+            collection.upsert(rows.ids[place], rows.vectors[place], rows.metadatas[place], rows.documents[place])
         if batch_size is None:
             return UpsertResponse(len(given))
         batches = -(-len(given) // batch_size)
@@ -117,15 +114,15 @@ class Index:
         refuse_sparse(sparse_values, f"id {id!r:.120}")
         new = own.check(set_metadata, f"id {id!r:.120}")
         vector = None if values is None else dense(values, f"id {id!r:.120}")
-        collection = self._collection(namespace)
+        collection = self._namespaces.collection(namespace)
         if filter is None:
-            self._rewrite(collection, [str(id)], vector, new)
+            change(collection, [str(id)], new, vector)
             return UpdateResponse()
         if vector is not None:
             raise BadQuery("An update by filter sets metadata alone.", remedy="Update values by id.")
         ids = [row.id for row in self._passing(collection, _not_empty(filter))]
-        for part in [] if dry_run else chunks(ids, _UPDATED_AT_ONCE):
-            self._rewrite(collection, part, None, new)
+        if not dry_run:
+            change(collection, ids, new)
         return UpdateResponse(matched_records=len(ids))
 
     def delete(
@@ -140,7 +137,7 @@ class Index:
         """Delete by ids, by filter, or all of the namespace. An id without a row is no error. Raises `BadQuery`."""
         if sum((ids is not None, delete_all, filter is not None)) != 1:
             raise BadQuery("A delete has exactly one of ids, delete_all and filter.")
-        collection = self._collection(namespace)
+        collection = self._namespaces.collection(namespace)
         if ids is None:
             node = EVERYTHING if filter is None else _not_empty(filter)
             ids = [row.id for row in self._passing(collection, node)]
@@ -176,7 +173,7 @@ class Index:
             raise BadQuery("A query has either vector or id, or a filter alone.")
         node = parse(filter)
         answer = QueryResponse([], namespace or "")
-        collection = self._collection(namespace)
+        collection = self._namespaces.collection(namespace)
         try:
             asked = _asked(vector) if id is None else values_of(collection, [id]).get(id)
             if asked is None and id is not None:
@@ -190,7 +187,7 @@ class Index:
                 row.id,
                 0.0 if space is None else row.distance if space == "l2" else 1.0 - row.distance,
                 values=as_values(values.get(row.id)),
-                metadata=row.metadata if include_metadata else None,
+                metadata=(row.metadata or None) if include_metadata else None,
             )
             for row in rows
         ]
@@ -200,11 +197,13 @@ class Index:
         """Rows by id, with values and metadata; those that do not exist are left out. Raises `BadQuery`."""
         answer = FetchResponse({}, namespace or "")
         try:
-            found = self._collection(namespace).get(ids=list(ids), include=("embeddings", "metadatas"))
+            found = self._namespaces.collection(namespace).get(ids=list(ids), include=("embeddings", "metadatas"))
         except NothingWritten:
             return answer
         for row_id, vector, stored in zip(found["ids"], found["embeddings"], found["metadatas"], strict=True):
-            answer.vectors[row_id] = Vector(row_id, as_values(vector), metadata=own.from_store(stored))
+            answer.vectors[row_id] = Vector(
+                row_id, as_values(vector), own.sparse_of(stored), own.from_store(stored) or None
+            )
         return answer
 
     def list_paginated(
@@ -218,23 +217,17 @@ class Index:
     ) -> ListResponse:
         """One page of ids, in their order, those with ``prefix``; its ``pagination`` is ``None`` on the last one.
 
-        A page begins behind the last id of the one before, so it stays right while others write. Raises `BadQuery`.
+        Raises `BadQuery`.
         """
         size = MAX_PAGE if limit is None else limit
         if not 1 <= size <= MAX_PAGE:
             raise BadQuery(f"limit is {limit}.", remedy=f"Ask for 1 to {MAX_PAGE}.")
-        collection, start = self._collection(namespace), prefix or ""
         try:
-            if pagination_token is None:  # the id that is nothing but the prefix is not behind it
-                ids = list(collection.get(ids=[start], include=())["ids"]) if start else []
-                ids += collection.get(limit=size + 1, after=start or None, include=())["ids"]
-            else:
-                ids = collection.get(limit=size + 1, after=_id_of(pagination_token), include=())["ids"]
+            page = page_of(self._namespaces.collection(namespace), prefix or "", size, pagination_token)
         except NothingWritten:
-            ids = []
-        ids = [each for each in ids if each.startswith(start)]
-        more = Pagination(_token_of(ids[size - 1])) if len(ids) > size else None
-        return ListResponse([ListItem(each) for each in ids[:size]], more, namespace or "")
+            return ListResponse([], None, namespace or "")
+        more = None if page.token is None else Pagination(page.token)
+        return ListResponse([ListItem(each) for each in page.ids], more, namespace or "")
 
     def list(
         self,
@@ -266,8 +259,8 @@ class Index:
         if filter:
             raise BadQuery("describe_index_stats takes no filter, as in Pinecone.", remedy="Query with the filter.")
         answer = DescribeIndexStatsResponse({})
-        for namespace in self._known():
-            collection = self._collection(namespace)
+        for namespace in self._namespaces.known():
+            collection = self._namespaces.collection(namespace)
             try:
                 answer.namespaces[namespace] = NamespaceSummary(collection.count())
             except NothingWritten:
@@ -289,30 +282,6 @@ class Index:
         self.close()
 
     # Inside -------------------------------------------------------------------------------------------
-    def _collection(self, namespace: str | None) -> Collection:
-        if namespace in (None, "", DEFAULT_NAMESPACE):
-            if self._default is None:
-                raise BadSettings(
-                    "No collection stands for the namespace without a name.",
-                    remedy="Name it: SILTSTONE_COLLECTION, Index(default=...), or the call's namespace.",
-                )
-            return self._client.collection(self._default, consistency=self._consistency)
-        name = self._namespaces.get(namespace, namespace)
-        return self._client.collection(name, consistency=self._consistency)
-
-    def _known(self) -> list[str]:
-        """Namespaces, as `describe_index_stats` names them."""
-        default = [] if self._default is None else [DEFAULT_NAMESPACE]
-        given = [name for name in self._namespaces if name not in ("", DEFAULT_NAMESPACE)]
-        if self._namespaces:
-            return default + given
-        try:
-            return default + [name for name in self._client.collections() if name != self._default]
-        except (ReadOnlyClient, BadSettings):
-            if not default:
-                raise
-            return default
-
     def _passing(self, collection: Collection, node: Node) -> list[Row]:
         try:
             return list(passing(collection, node))
@@ -327,25 +296,6 @@ class Index:
         if vector is None or (space == "cosine" and not vector.any()):
             return list(islice(passing(collection, node), top_k)), None
         return nearest(collection, vector, top_k, node), space
-
-    def _rewrite(
-        self, collection: Collection, ids: Sequence[str], vector: NDArray[np.float32] | None, new: dict[str, Any]
-    ) -> None:
-        try:
-            found = collection.get(
-                ids=list(ids), include=("embeddings", "metadatas", "documents"), consistency=self._consistency
-            )
-        except NothingWritten:
-            return
-        if not found["ids"]:
-            return
-        vectors = found["embeddings"] if vector is None else vector[np.newaxis]
-        metadatas = [
-            # A vector that stays is still made by what made it.
-            {**({} if vector is not None else own.origin(stored)), **own.to_store(own.merged(stored, new))}
-            for stored in found["metadatas"]
-        ]
-        collection.upsert(found["ids"], vectors, metadatas, found["documents"])
 
 
 def as_values(vector: NDArray[np.float32] | None) -> list[float]:
@@ -366,14 +316,3 @@ def _not_empty(filters: Filter) -> Node:
     if not filters:
         raise BadQuery("filter is empty.", remedy="Give at least one condition, or delete_all.")
     return parse(filters)
-
-
-def _token_of(last: str) -> str:
-    return base64.urlsafe_b64encode(last.encode()).decode()
-
-
-def _id_of(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
-    except ValueError as error:
-        raise BadQuery("pagination_token is none of this list's.", remedy="Begin without one.") from error

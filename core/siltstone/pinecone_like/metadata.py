@@ -2,7 +2,7 @@
 
 What the store holds as it is stays a field of its own, so filters find it. A field that it can't hold (an empty list, a
 name that is empty or begins with ``#`` or ``chroma:``) or that bears the name of one of its own (``model``,
-``delta_id`` ...) is kept in JSON under `KEPT`, and comes back from there.
+``delta_id`` ...) is kept as the migration keeps it, in JSON under ``pinecone_json``, and comes back from there.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from siltstone.errors import BadRecord
+from siltstone.migration.convert import DOCUMENT_KEY, JSON_KEY, SPARSE_KEY
+from siltstone.pinecone_like.shapes import SparseValues
 from siltstone.records.metadata import PROVENANCE_KEYS
 
-KEPT = "pinecone_metadata"
 _INT64 = 2**63
 
 
 def is_kept_aside(name: str) -> bool:
     """Whether a field of this name can't be one of the store's."""
-    return not name or name in PROVENANCE_KEYS or name == KEPT or name.startswith(("#", "chroma:"))
+    return not name or name in PROVENANCE_KEYS or name == JSON_KEY or name.startswith(("$", "#", "chroma:"))
 
 
 def check(metadata: object, where: str) -> dict[str, Any]:
@@ -46,32 +47,39 @@ def to_store(metadata: Mapping[str, Any]) -> dict[str, Any]:
     aside = {name: value for name, value in metadata.items() if is_kept_aside(name) or value == []}
     stored = {name: value for name, value in metadata.items() if name not in aside}
     if aside:
-        stored[KEPT] = json.dumps(aside, sort_keys=True)
+        stored[JSON_KEY] = json.dumps(aside, sort_keys=True)
     return stored
 
 
 def from_store(stored: Mapping[str, Any] | None) -> dict[str, Any]:
     """The row's own metadata, as Pinecone would return it: every number has a fraction."""
-    return {name: _as_pinecone(value) for name, value in merged(stored, {}).items()}
+    found = {name: _as_pinecone(value) for name, value in _own(stored).items()}
+    found.pop(SPARSE_KEY, None)
+    return found
 
 
-def merged(stored: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """The row's own metadata, whole numbers as they are, with the fields of ``new`` over it."""
-    own = {name: value for name, value in (stored or {}).items() if not is_kept_aside(name)}
-    return {**own, **_aside(stored or {}), **new}
+def sparse_of(stored: Mapping[str, Any] | None) -> SparseValues | None:
+    """What the migration kept of a row's sparse values."""
+    found = _own(stored).get(SPARSE_KEY)
+    return None if found is None else SparseValues(found["indices"], found["values"])
 
 
-def origin(stored: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Where the row's vector came from, for a row that is written again with the same vector."""
-    return {name: value for name, value in (stored or {}).items() if name in PROVENANCE_KEYS - {"delta_id"}}
+def document_of(metadata: Mapping[str, Any]) -> str | None:
+    """The text that becomes the row's document, the same field that the migration takes."""
+    found = metadata.get(DOCUMENT_KEY)
+    return found if isinstance(found, str) else None
 
 
-def _aside(stored: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        found = json.loads(stored.get(KEPT, "{}"))
-    except (ValueError, TypeError):  # a field of somebody else that happens to have this name
-        return {KEPT: stored[KEPT]}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {KEPT: stored[KEPT]}
+def changed(stored: Mapping[str, Any] | None, fields: Mapping[str, Any], *, same_vector: bool) -> dict[str, Any]:
+    """A row's metadata with ``fields`` set, as the store holds it. A vector that stays keeps its origin."""
+    origin = {name: value for name, value in (stored or {}).items() if name in PROVENANCE_KEYS - {"delta_id"}}
+    return {**(origin if same_vector else {}), **to_store({**_own(stored), **fields})}
+
+
+def _own(stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """All that is the row's own, whole numbers as they are, sparse values among it."""
+    held = {name: value for name, value in (stored or {}).items() if not is_kept_aside(name)}
+    return {**held, **json.loads((stored or {}).get(JSON_KEY, "{}"))}
 
 
 def _value(value: object, where: str) -> Any:

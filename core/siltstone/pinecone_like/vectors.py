@@ -22,6 +22,7 @@ class Columns:
     ids: list[str]
     vectors: NDArray[np.float32]
     metadatas: list[dict[str, Any]]
+    documents: list[str | None]
 
 
 def columns(vectors: Iterable[Any]) -> Columns:
@@ -40,8 +41,12 @@ def columns(vectors: Iterable[Any]) -> Columns:
     lengths = {len(values) for values, _ in found.values()}
     if len(lengths) > 1:
         raise BadRecord(f"The vectors have {', '.join(map(str, sorted(lengths)))} values.", remedy="One index has one.")
+    metadatas = [each for _, each in found.values()]
     return Columns(
-        list(found), np.stack([values for values, _ in found.values()]), [each for _, each in found.values()]
+        list(found),
+        np.stack([values for values, _ in found.values()]),
+        metadatas,
+        [own.document_of(each) for each in metadatas],
     )
 
 

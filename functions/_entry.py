@@ -17,6 +17,8 @@ logger = Logger()
 tracer = Tracer()
 metrics = Metrics()
 
+_LOGGED = 512  # characters: the longest name of a collection
+
 Request = TypeVar("Request", bound=BaseModel)
 
 
@@ -103,4 +105,11 @@ def _identity(event: object) -> dict[str, object]:
             "token": known.get("token"),
         }
     names = ("collection", "collection_name", "batch_id", "attempt")
-    return {name: fields[name] for name in names if name in fields}
+    return {name: _loggable(fields[name]) for name in names if name in fields}
+
+
+def _loggable(value: object) -> object:
+    """What a caller sent, and nobody has judged yet: of any size, and perhaps no Unicode, which would cost the line."""
+    if isinstance(value, int):
+        return value
+    return str(value)[:_LOGGED].encode("utf-8", "backslashreplace").decode()

@@ -7,7 +7,16 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from siltstone.errors import AnswerTooLarge, BadEvent, InvalidInput, NotFound, Refused, SiltstoneError, Transient
+from siltstone.errors import (
+    AnswerTooLarge,
+    BadEvent,
+    BadSettings,
+    InvalidInput,
+    NotFound,
+    Refused,
+    SiltstoneError,
+    Transient,
+)
 from siltstone.query.index_chroma import open_index
 from siltstone.query.messages import QueryInput, QueryOutput
 from siltstone.query.query import Readers, open_readers, query
@@ -19,6 +28,7 @@ from functions._stores import clock, stores
 
 # Damage is none of these: it leaves as an error, is counted as one, and the URL answers 502.
 _STATUS: tuple[tuple[type[SiltstoneError], int], ...] = (
+    (BadSettings, 503),  # the stage's, a right that is missing among them: no caller can mend his question
     (InvalidInput, 400),
     (NotFound, 404),
     (Transient, 503),
@@ -37,9 +47,9 @@ def answer(request: QueryInput, _context: LambdaContext) -> QueryOutput:
     return query(request, _readers(), stores().settings, clock, provider)
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """Direct invocation raises an error by its name; over HTTP it becomes a status."""
-    if "requestContext" not in event:
+    if not isinstance(event, dict) or "requestContext" not in event:  # a payload may be any JSON
         return _bounded(answer(event, context))
     try:
         return _bounded(_reply(200, answer(_question(event), context)))
@@ -54,7 +64,7 @@ def _question(event: dict[str, Any]) -> dict[str, Any]:
     body = event.get("body") or "{}"
     try:
         return json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadEvent(f"The body is not JSON: {str(error)[:200]}.", remedy="Send a JSON object.") from error
 
 

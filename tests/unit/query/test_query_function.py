@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,15 @@ import boto3
 import pytest
 from moto import mock_aws
 from siltstone import keys
-from siltstone.errors import BacklogTooLarge, BadEvent, BadQuery, SnapshotDamaged, StoreUnavailable, UnknownCollection
+from siltstone.errors import (
+    BacklogTooLarge,
+    BadEvent,
+    BadQuery,
+    BadSettings,
+    SnapshotDamaged,
+    StoreUnavailable,
+    UnknownCollection,
+)
 
 from tests.unit.query.house import CHROMA, House, names, vector
 
@@ -166,10 +175,43 @@ def test_a_body_that_is_not_base64_is_refused(function: ModuleType) -> None:
     assert function.handler(event, Context())["statusCode"] == 400
 
 
+def test_a_body_that_is_no_text_is_refused(function: ModuleType) -> None:
+    assert function.handler({"requestContext": {}, "body": {"n_results": 1}}, Context())["statusCode"] == 400
+
+
+def test_a_right_that_the_function_lacks_is_no_bad_request(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise BadSettings("Reading the-snapshots: AccessDenied.")
+
+    monkeypatch.setattr(function, "query", refused)
+    status, answer = over_http(function, {"query_text": "x"})
+    assert (status, answer["error"]) == (503, "BadSettings")
+
+
+@pytest.mark.parametrize("name", ["\ud800abc", "a" * 100_000, ["a"] * 50_000])
+def test_a_name_that_is_none_costs_no_log_line_and_fills_none(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch, name: object
+) -> None:
+    from functions._entry import logger
+
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, "utf-8", write_through=True)  # as Lambda's standard output
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
+    status, answer = over_http(function, {"collection_name": name, "operation": "count"})
+    assert (status, answer["error"]) == (400, "BadEvent")
+    assert json.loads(written.getvalue())["error"] == "BadEvent"
+    assert len(written.getvalue()) < 5_000
+
+
 def test_directly_the_same_errors_are_raised_by_name(function: ModuleType) -> None:
     for error, asked in [
         (BadEvent, {"collection_name": "texts", "limit": 0}),
         (BadEvent, [1, 2]),
+        (BadEvent, None),
+        (BadEvent, 3),
+        (BadEvent, "requestContext"),
         (BadQuery, {"collection_name": "texts", "query_embedding": [1.0]}),
         (UnknownCollection, {"collection_name": "others", "operation": "count"}),
     ]:

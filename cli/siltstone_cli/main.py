@@ -31,6 +31,7 @@ class Root(LazyCommands):
         "get": "siltstone_cli.get:get",
         "versions": "siltstone_cli.versions:versions",
         "rollback": "siltstone_cli.rollback:rollback",
+        "migrate": "siltstone_cli.migrate:app",
         "verify": "siltstone_cli.verify:verify",
         "lock": "siltstone_cli.lock:app",
     }

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,16 @@ def _split(vector: SourceVector) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _holds(key: str, value: object) -> bool:
+    return value is not None and _holds_key(key) and (isinstance(value, str | bool) or _checked("value", value))
+
+
+@lru_cache(maxsize=10_000)
+def _holds_key(key: str) -> bool:
     # A key that says where a vector came from would be taken for the writer's, or hide it.
-    if value is None or key == JSON_KEY or key in PROVENANCE_KEYS:
-        return False
+    return key != JSON_KEY and key not in PROVENANCE_KEYS and _checked(key, "")
+
+
+def _checked(key: str, value: object) -> bool:
     try:
         check_metadata({key: value})
     except ValueError:

@@ -73,6 +73,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def default_name(index: str) -> str:
+    """Of a migration that has no name of its own: the same for the same index."""
+    return re.sub(r"[^a-z0-9]+", "-", index.lower()).strip("-")[:63] or "pinecone"
+
+
 def _named(namespace: str) -> str:
     return namespace or DEFAULT_NAMESPACE
 

@@ -15,6 +15,7 @@ from siltstone.errors import BadSettings, IndexRefused, IndexUnavailable
 from siltstone.migration.source import DEFAULT_NAMESPACE, IdPage, IndexShape, SourceVector
 
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_LENGTH = frozenset({413, 414, 431})
 _REMEDIES = {
     400: "Where it is an index that can't list (pod-based): --ids-from FILE, or --ids-from-sources.",
     401: "Check PINECONE_API_KEY.",
@@ -75,8 +76,15 @@ class PineconeIndex:
         return IdPage([each.id for each in page.vectors], page.pagination.next if page.pagination else None)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> list[SourceVector]:
-        with _translated(f"Fetching {len(ids)} vectors of {namespace!r}"):
-            found = self._index.fetch(ids=list(ids), namespace=_wire(namespace)).vectors
+        try:
+            with _translated(f"Fetching {len(ids)} vectors of {namespace!r}"):
+                found = self._index.fetch(ids=list(ids), namespace=_wire(namespace)).vectors
+        except _TooLong:
+            if len(ids) == 1:
+                raise
+            # The ids travel in the address, and whatever stands between has a limit for that.
+            half = len(ids) // 2
+            return [*self.fetch(namespace, ids[:half]), *self.fetch(namespace, ids[half:])]
         return [
             SourceVector(
                 row_id,
@@ -107,6 +115,10 @@ class PineconeIndex:
             return self._account.describe_index(self._index_name).metric
 
 
+class _TooLong(IndexRefused):
+    """The request is longer than something on its way takes."""
+
+
 def _wire(namespace: str) -> str:
     return "" if namespace == DEFAULT_NAMESPACE else namespace
 
@@ -121,6 +133,8 @@ def _translated(what: str) -> Generator[None]:
         words = f"{what}: {error.message} ({error.status_code})."
         if error.status_code in _AGAIN:
             raise IndexUnavailable(words, retry_after=getattr(error, "retry_after", None)) from error
+        if error.status_code in _LENGTH:
+            raise _TooLong(words) from error
         raise IndexRefused(words, remedy=_REMEDIES.get(error.status_code, "")) from error
     except (client.PineconeConnectionError, client.PineconeTimeoutError, client.ResponseParsingError) as error:
         raise IndexUnavailable(f"{what}: {error}.", remedy="Check the network and the address.") from error

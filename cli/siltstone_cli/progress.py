@@ -1,0 +1,39 @@
+"""A bar over a known number of things on a terminal, and a line now and then elsewhere; both on the error stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from siltstone_cli.console import problems
+from siltstone_cli.target import Target
+
+_EVERY = 10.0  # seconds between two lines
+
+
+@contextmanager
+def counted(title: str, total: int, kind: str, target: Target) -> Generator[Callable[[int], None]]:
+    """``kind``: what is counted, in the plural. Call what is yielded with how many are done."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=problems, transient=True, disable=not problems.is_terminal) as bars:
+        task = bars.add_task(escape(title), total=total or None, done="")
+        shown = target.clock.monotonic()
+
+        def step(done: int) -> None:
+            nonlocal shown
+            if problems.is_terminal:
+                bars.update(task, completed=done, done=f"{done:,} {kind}")
+            elif target.clock.monotonic() - shown >= _EVERY:
+                shown = target.clock.monotonic()
+                problems.print(f"{title}: {done:,} of {total:,} {kind}", markup=False, soft_wrap=True)
+
+        yield step

@@ -153,7 +153,7 @@ def test_readers_find_the_nearest_rows_and_filter(house: House, tmp_path: Path) 
             collection_name=COLLECTION, query_embedding=rows[7].tolist(), n_results=3, metadata_filter={"n": {"$gt": 5}}
         )
         answer = query(asked, readers, house.stores.settings, house.clock, lambda: pytest.fail("not needed"))
-    assert (answer.version, answer.results.ids[0][0]) == (done.version, "r0007")
+    assert (answer.version, answer.results.ids[0]) == (done.version, "r0007")
 
 
 @pytest.mark.usefixtures("in_process")

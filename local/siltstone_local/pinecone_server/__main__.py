@@ -6,6 +6,8 @@ import argparse
 import json
 import logging
 import os
+import signal
+import sys
 from pathlib import Path
 
 import uvicorn
@@ -33,6 +35,8 @@ def main() -> None:
     address.with_suffix(".part").write_text(json.dumps({"base_url": base_url, "pid": os.getpid()}))
     address.with_suffix(".part").replace(address)
     _log.info("listening on %s", base_url)
+    # uvicorn ends, then raises the signal again: without a handler the process would be gone before it tidies up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.run(sockets=[listener])
     finally:

@@ -140,6 +140,11 @@ class PineconeServer(_Handle):
         """The server's process id; None before it was started and after it was stopped."""
         return self._process.pid if self._process else None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs. A fault may have killed it."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self, *, timeout: float = 30.0) -> Self:
         self.stop()
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from pinecone.errors.exceptions import (
 )
 from siltstone_local.pinecone_server import Faults, PineconeThread, ReplyFault
 
-from tests.unit.pinecone_server.impatience import impatient
+from tests.unit.pinecone_server.clients import impatient
 
 MakeIndex = Callable[..., pinecone.Index]
 LIST = "GET /vectors/list"

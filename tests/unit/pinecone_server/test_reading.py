@@ -6,27 +6,19 @@ import math
 from collections.abc import Callable, Mapping
 
 import httpx
-import numpy as np
 import pinecone
 import pytest
 from pinecone.errors.exceptions import ApiError, PineconeValueError, UnauthorizedError
 from siltstone_local.pinecone_server import Faults, PineconeThread, Seeded, Vector
 from siltstone_local.pinecone_server.seed import AWKWARD_IDS, OLD_METADATA
 
+from tests.unit.pinecone_server.clients import same
+
 NAMESPACES = ("words", "lines", "")
 
 
 def listed(index: pinecone.Index, namespace: str, **options: object) -> list[str]:
     return [item.id for page in index.list(namespace=namespace, **options) for item in page.vectors]
-
-
-def same(fetched: pinecone.Vector, kept: Vector) -> bool:
-    sparse = fetched.sparse_values and {
-        "indices": fetched.sparse_values.indices,
-        "values": fetched.sparse_values.values,
-    }
-    values = np.asarray(fetched.values, np.float32)
-    return values.tobytes() == kept.dense.tobytes() and sparse == kept.sparse and fetched.metadata == kept.metadata
 
 
 def test_the_statistics_count_each_namespace(receipts: pinecone.Index):

@@ -8,17 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pinecone
 import pytest
 import siltstone
 import siltstone_local
-from pinecone.errors.exceptions import PineconeConnectionError
+from pinecone.errors.exceptions import ApiError, PineconeConnectionError
 from siltstone_local.pinecone_server import Faults, IndexSpec, PineconeServer, PineconeThread, ReplyFault
 
-from tests.unit.pinecone_server.impatience import impatient
+from tests.unit.pinecone_server.clients import impatient, same
 
 
 def test_a_process_that_dies_in_the_middle_has_lost_nothing_that_it_answered(tmp_path: Path):
@@ -40,23 +43,46 @@ def test_a_process_that_dies_in_the_middle_has_lost_nothing_that_it_answered(tmp
         assert [item.id for page in index.list() for item in page] == answered
 
 
-def test_a_copy_goes_on_over_a_killed_server(tmp_path: Path):
+def test_all_20_000_vectors_come_through_throttling_failures_cuts_and_kills(tmp_path: Path):
     server = PineconeServer(tmp_path).start()
+    deaths = (
+        ReplyFault(kind="die", path="/vectors/list", skip=30),
+        ReplyFault(kind="die", path="/vectors/fetch", skip=9),
+    )
+    bad = Faults(throttle_every_nth=7, fail_every_nth=23, cut_every_nth=31, retry_after_seconds=0.0)
+    failures: Counter[str] = Counter()
+
+    def insist(call: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return call()
+            except ApiError as error:
+                failures[str(error.status_code)] += 1
+            except PineconeConnectionError:
+                failures["cut" if server.alive else "killed"] += 1
+                if not server.alive:
+                    server.start()
+                    server.set_faults(bad)
+
     try:
-        seeded = server.fill("receipts", vectors=2000, dimension=8)
+        seeded = server.fill("receipts")
         index = impatient(server.host("receipts"))
-        expected, seen, token = sorted(seeded.namespaces["words"]), [], None
-        for page_number in range(12):
-            if page_number == 6:
-                server.kill()
-                with pytest.raises(PineconeConnectionError):
-                    index.list_paginated(namespace="words", pagination_token=token)
-                server.start()
-            page = index.list_paginated(namespace="words", pagination_token=token)
-            seen += [item.id for item in page.vectors]
-            token = page.pagination and page.pagination.next
-        assert token is None
-        assert seen == expected
+        server.set_faults(bad.model_copy(update={"replies": deaths[:1]}))
+        for namespace, kept in seeded.namespaces.items():
+            ids, token = [], None
+            while token is not None or not ids:
+                page = insist(partial(index.list_paginated, namespace=namespace, pagination_token=token))
+                ids += [item.id for item in page.vectors]
+                token = page.pagination and page.pagination.next
+            assert ids == sorted(kept)
+            if namespace == "lines":
+                server.set_faults(bad.model_copy(update={"replies": deaths[1:]}))
+            for start in range(0, len(ids), 400):
+                wanted = ids[start : start + 400]
+                found = insist(partial(index.fetch, ids=wanted, namespace=namespace)).vectors
+                assert all(same(found[id_], kept[id_]) for id_ in wanted)
+        assert failures.keys() == {"429", "500", "cut", "killed"}
+        assert failures["killed"] == 2
     finally:
         server.stop()
 

@@ -16,10 +16,10 @@ From a shell: ``python -m siltstone_local.pinecone_server --folder STATE --port 
 What is written is there at once; Pinecone needs a moment. Full text, records with text (integrated embedding), backups,
 imports and gRPC are not served.
 
-What the client does by itself, measured here: it sends no URL of more than 65,536 characters (``httpx.InvalidURL``, which
-is no error of Pinecone's: 1,000 long ids in one fetch); it tries four times after 429, 5xx and broken connections, but not
-when an answer breaks off half way; and after some fifty failures at one host name, whatever the port, it stops to retry
-in the whole process (tests: ``pinecone._internal.http_client.get_budget_registry()._reset()``).
+What the client does by itself, measured here: it sends no URL of more than 65,536 characters (``httpx.InvalidURL``,
+which is no error of Pinecone's: 1,000 long ids in one fetch); it tries four times after 429, 5xx and broken
+connections, but not when an answer breaks off half way; and after some fifty failures at one host name, whatever the
+port, it stops to retry in the whole process (``pinecone._internal.http_client.get_budget_registry()._reset()``).
 """
 
 from siltstone_local.pinecone_server.faults import Faults, ReplyFault

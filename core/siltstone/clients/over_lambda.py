@@ -11,10 +11,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from siltstone.clients.stage import INVOKE_CONFIG, aws_client
-from siltstone.clients.transport import Question, encode, named_error, parse_answer
-from siltstone.errors import BadSettings, StoreUnavailable
+from siltstone.clients.transport import SHORTER, Question, encode, named_error, parse_answer
+from siltstone.errors import BadQuery, BadSettings, StoreUnavailable
 from siltstone.query.messages import QueryOutput
-from siltstone.stores.aws import code_of, store_errors
+from siltstone.stores.aws import code_of, status_of, store_errors
 
 
 class LambdaTransport:
@@ -53,6 +53,8 @@ class LambdaTransport:
         except ClientError as error:
             if code_of(error) == "TooManyRequestsException":
                 raise StoreUnavailable(f"{what}: {code_of(error)}.", remedy="Try again.") from error
+            if status_of(error) == 413:
+                raise BadQuery(f"{what}: {code_of(error)}.", remedy=SHORTER) from error
             raise BadSettings(f"{what}: {code_of(error)}.", remedy="Check the function's name.") from error
         except NoCredentialsError as error:
             raise BadSettings(f"{what}: there are no credentials.", remedy="Set AWS_PROFILE, or sign in.") from error

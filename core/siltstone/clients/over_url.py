@@ -15,8 +15,8 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.httpsession import URLLib3Session
 
-from siltstone.clients.transport import Question, encode, named_error, parse_answer
-from siltstone.errors import BadSettings, FunctionFailed, InvalidInput, StoreUnavailable
+from siltstone.clients.transport import SHORTER, Question, encode, named_error, parse_answer
+from siltstone.errors import BadQuery, BadSettings, FunctionFailed, InvalidInput, StoreUnavailable
 from siltstone.query.messages import QueryOutput
 
 _REGION = re.compile(r"\.lambda-url\.([a-z0-9-]+)\.")
@@ -90,7 +90,9 @@ class UrlTransport:
                 f"{self._url}: HTTP 403: {words}",
                 remedy="Give the caller lambda:InvokeFunctionUrl and lambda:InvokeFunction, and check its clock.",
             )
-        if status in (400, 404, 413):
+        if status == 413:
+            raise BadQuery(f"{self._url}: HTTP 413: {words}", remedy=SHORTER)
+        if status in (400, 404):
             raise BadSettings(f"{self._url}: HTTP {status}: {words}", remedy="Check the URL: the output QueryUrl.")
         # 502 and the like: damage, a crash, no time left. Over a URL Lambda does not say which.
         raise FunctionFailed(f"{self._url}: HTTP {status}: {words}", remedy="The query function's log says why.")

@@ -91,10 +91,15 @@ def _halving(
 
 
 def _same_version(question: Question, before: Sequence[QueryOutput]) -> dict[str, Any]:
-    """So that several snapshot answers are of one whole version. Of shards there is no version in common."""
-    if question.get("consistency") == "strong" or not before or before[-1].shard_versions is not None:
+    """So that several answers are of one collection, wherever its alias points by then, and several snapshot answers of
+    one whole version. Of shards there is no version in common.
+    """
+    if not before:
         return {}
-    return {"collection_name": before[-1].collection_name, "version": before[-1].version}
+    same: dict[str, Any] = {"collection_name": before[-1].collection_name}
+    if question.get("consistency") != "strong" and before[-1].shard_versions is None:
+        same["version"] = before[-1].version
+    return same
 
 
 def _page_rows(question: Question, most: int) -> int:

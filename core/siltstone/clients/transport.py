@@ -16,6 +16,10 @@ Question = Mapping[str, Any]
 """Fields of `siltstone.query.messages.QueryInput`, as JSON has them."""
 
 
+SHORTER = "A function takes 6 MB: ask with fewer ids or vectors, or with shorter texts."
+"""What to do about a question that Lambda refuses for its size."""
+
+
 class Transport(Protocol):
     """Safe for several threads."""
 

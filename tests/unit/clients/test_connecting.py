@@ -116,11 +116,17 @@ def test_nobody_there_is_no_answer(stage: Stage) -> None:
         connect(url="http://127.0.0.1:9/", session=stage.session).collection("texts").count()
 
 
-@pytest.mark.parametrize(("status", "error"), [(502, FunctionFailed), (404, BadSettings), (413, BadSettings)])
+@pytest.mark.parametrize(("status", "error"), [(502, FunctionFailed), (404, BadSettings), (413, BadQuery)])
 def test_what_lambda_itself_answers_is_no_answer_of_ours(stage: Stage, status: int, error: type[Exception]) -> None:
     stage.front.next_statuses = [status]
     with pytest.raises(error, match=f"HTTP {status}"):
         asked_over_url(stage).count()
+
+
+def test_a_question_that_is_too_large_is_no_matter_of_settings(stage: Stage) -> None:
+    stage.front.next_statuses = [413]
+    with pytest.raises(BadQuery, match="fewer ids"):
+        stage.client("function").collection("texts").count()
 
 
 def test_damage_keeps_its_name_where_the_way_has_room_for_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +278,28 @@ def test_a_strong_read_in_pages_has_every_row_that_stays(
 
     monkeypatch.setattr(transport, "ask", and_then_write)
     assert client.collection("texts", consistency="strong").get()["ids"] == names(30)
+
+
+def test_a_strong_read_in_pages_is_of_one_collection_though_its_alias_moves(
+    house: House, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_RESULTS", 10)
+    house.upsert(*names(30))
+    house.upsert(*names(30, "x"), collection="plain-2")
+    house.compact()
+    house.compact("plain-2")
+    alias = move_alias(house.snapshots, house.book, "both", "texts", held=None)
+    transport = client._transport
+    ask = transport.ask
+
+    def and_then_move(question: Any) -> Any:
+        answer = ask(question)
+        if question["collection_name"] == "both":
+            move_alias(house.snapshots, house.book, "both", "plain-2", held=alias)
+        return answer
+
+    monkeypatch.setattr(transport, "ask", and_then_move)
+    assert client.collection("both", consistency="strong").get()["ids"] == names(30)
 
 
 def test_a_collection_without_a_row_says_so(client: Client) -> None:

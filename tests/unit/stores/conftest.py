@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -32,10 +33,29 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield running
 
 
+class _OneAtATime:
+    """A client whose calls wait for each other: moto's conditions are not atomic between threads, AWS's are."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found):
+            return found
+
+        def call(*arguments: Any, **request: Any) -> Any:
+            with self._lock:
+                return found(*arguments, **request)
+
+        return call
+
+
 @pytest.fixture
 def moto_client() -> Iterator[Any]:
     with mock.patch.dict(os.environ, _ACCOUNT), mock_aws():
-        yield lambda service: boto3.client(service, config=CLIENT_CONFIG)
+        yield lambda service: _OneAtATime(boto3.client(service, config=CLIENT_CONFIG))
 
 
 def _client(request: pytest.FixtureRequest, service: str) -> Any:

@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import chromadb
 import numpy as np
 import pytest
 from siltstone import keys
+from siltstone.clock import ManualClock
 from siltstone.compaction import list_collections as listing
 from siltstone.compaction.retention import ATTEMPT_SECONDS
 from siltstone.compaction.rollback import rollback
 from siltstone.deltas.batch import DeltaRows
+from siltstone.deltas.legacy_chroma import write_chroma_delta
 from siltstone.errors import DiskFull
-from siltstone.settings import CollectionSettings, RetentionSettings
+from siltstone.settings import CollectionBook, CollectionSettings, RetentionSettings
+from siltstone.stores.objects_memory import MemoryObjects
 
 from tests.faults.load import Oracle, Stage
 from tests.faults.load_memory import download_bound, merge_bound
@@ -151,6 +155,23 @@ def test_merge_takes_what_the_formula_says(tmp_path: Path, base: int, count: int
     found = measured("merge", base, count, dimension, tmp_path)
     assert found["rows"] == base + count
     assert found["own"] <= merge_bound(found["index"], dimension), found
+
+
+@IN_EARNEST
+@pytest.mark.parametrize("threshold", [1_000, 50_000])
+def test_a_large_chroma_directory_is_no_bad_delta(tmp_path: Path, threshold: int) -> None:
+    """Its reader's memory and time are limited: healthy ones must fit, flushed or all in the queue."""
+    book = CollectionBook(collections={"lines": CollectionSettings()}, legacy_delta_collection="lines")
+    count = 20_000 if threshold == 1_000 else 5_000
+    with chromadb.PersistentClient(str(tmp_path / "made")) as client:
+        configuration = {"hnsw": {"space": "cosine", "sync_threshold": threshold}}
+        made = client.create_collection("lines", embedding_function=None, configuration=configuration)  # type: ignore[arg-type]
+        for start in range(0, count, 2_500):
+            some = rows([f"r{number}" for number in range(start, start + 2_500)], start, 1_536)
+            made.upsert(some.ids, some.embeddings, documents=some.documents)  # type: ignore[arg-type]
+    store = MemoryObjects(ManualClock())
+    write_chroma_delta(tmp_path / "made", "lines", store=store, settings=book, workspace=tmp_path)
+    assert any(info.key.endswith("chroma.sqlite3") for info in store.list("delta/"))
 
 
 @contextmanager

@@ -21,11 +21,13 @@ from siltstone.snapshots.files import folder_bytes
 BAD_DELTA = 3
 _PAGE = 2_000
 
-# A directory's own words decide what Chroma asks for: a dimension or a length of some terabytes is one changed number.
-FIXED_BYTES = 2**30  # its threads' stacks, its caches, a page of rows as Python's floats
-FACTOR = 6  # the index in memory, the queue, the rows as one array, as columns, as a file
-CPU_SECONDS = 10.0  # a healthy one takes a tenth
-CPU_BYTES_PER_SECOND = 1e6
+# A directory's own words decide what Chroma asks for. What healthy ones took, as the system counts (threads' stacks and
+# what allocators reserve, too): 36 MB of files 1.2 GB, 85 MB 1.5 GB, 218 MB 2.9 GB. Half of it was in memory.
+FIXED_BYTES = 2 * 2**30
+FACTOR = 16
+# And of processor time: 85 MB 4 s, and 30 s where all of it waits in the queue.
+CPU_SECONDS = 20.0
+CPU_BYTES_PER_SECOND = 5e5
 
 
 def read_directory(folder: Path, collection: str) -> DeltaRows:

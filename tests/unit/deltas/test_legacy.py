@@ -145,7 +145,7 @@ def test_a_directory_whose_index_is_damaged_is_a_verdict_and_not_a_crash(tmp_pat
 
 def test_a_directory_that_never_ends_is_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """sqlite runs what a file says: a view in the place of a table, whose rows have no end."""
-    monkeypatch.setattr(legacy_chroma, "PATIENCE", 0.3)
+    monkeypatch.setattr(legacy_chroma, "PATIENCE", 0.15)
     house = House(legacy="lines")
     for name, body in unpacked(endless("embeddings")).items():
         house.deltas.put(f"delta/9c/{name}", body)

@@ -37,7 +37,10 @@ _ROWS = 256  # of Parquet at a time
 
 def _object(value: Any) -> Any:
     """A column of Parquet may hold JSON."""
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 class _Operation(BaseModel):
@@ -145,7 +148,8 @@ def _parquet(source: Input) -> Generator[tuple[str, _Operation]]:
                         yield place, _Operation.model_validate({key: row[key] for key in row if row[key] is not None})
                     except ValidationError as error:
                         raise _wrong(place, error) from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    # ValueError and OverflowError: of a time that Python has no object for, such as pandas' nanoseconds.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise BadDelta(f"{source.name} can't be read as Parquet ({' '.join(str(error).split())[:300]}).") from error
 
 

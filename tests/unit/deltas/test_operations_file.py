@@ -86,6 +86,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"id": "a", "embedding": [1, 0, 0, 0]}, r"'a'.*repeated"),
     ({"id": "", "embedding": [1, 0, 0, 0]}, r"an id is 1 to"),
     ({"id": "x", "embedding": [1, 0, 0, 0], "metadata": {"deep": {"er": 1}}}, r"'x'.*deep"),
+    ({"id": "x", "embedding": [1, 0, 0, 0], "metadata": "[" * 50_000}, r"line 2: metadata: .*nested too deeply"),
 ]
 
 
@@ -114,6 +115,14 @@ def test_files_that_are_none(house: House, tmp_path: Path) -> None:
     for name, kind in cases:
         with pytest.raises(kind):
             produced(house, tmp_path / name)
+
+
+@pytest.mark.parametrize("at", [1, -(2**63) + 1])
+def test_a_time_that_python_has_no_object_for_is_refused_in_a_sentence(house: House, tmp_path: Path, at: int) -> None:
+    times = pa.array([{"when": at}], pa.struct([("when", pa.timestamp("ns"))]))
+    pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0, 0, 0, 0]], "metadata": times}), tmp_path / "t.parquet")
+    with pytest.raises(BadDelta, match=r"t\.parquet"):
+        produced(house, tmp_path / "t.parquet")
 
 
 def test_an_unknown_collection_is_said_before_the_file_is_read(house: House, tmp_path: Path) -> None:

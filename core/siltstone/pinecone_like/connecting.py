@@ -40,12 +40,14 @@ class Pinecone:
         self._given = client
         self._made: Client | None = None
         self._host = host
-        if api_key is None and client is None:
+        if client is None:
             old_setting("PINECONE_API_KEY", "AWS_PROFILE or AWS's other credentials")
 
     def Index(self, name: str = "", host: str = "", **unused: Any) -> Index:  # noqa: N802  the name is Pinecone's
         """The index whose namespace without a name is the collection ``name``. Nothing is asked yet."""
-        default = name or _setting("SILTSTONE_COLLECTION", "PINECONE_INDEX_NAME")
+        default = (
+            name or os.environ.get("SILTSTONE_COLLECTION") or old_setting("PINECONE_INDEX_NAME", "SILTSTONE_COLLECTION")
+        )
         return Index(
             self._client(host or self._host),
             namespaces=self._namespaces,
@@ -79,7 +81,7 @@ def _connect(host: str | None) -> Client:
 
     url, stage = os.environ.get("SILTSTONE_URL"), os.environ.get("SILTSTONE_STAGE")
     if not url and not stage:
-        url = _address(host) or _address(old_setting("PINECONE_HOST", "SILTSTONE_URL or SILTSTONE_STAGE"))
+        url = _address(host) or _address(old_setting("PINECONE_HOST", "SILTSTONE_URL or SILTSTONE_STAGE", stacklevel=5))
     if url:
         return connect(url=url)
     if stage:
@@ -97,7 +99,3 @@ def _address(host: str | None) -> str | None:
     url = host if "//" in host else f"https://{host}"
     name = urlsplit(url).hostname or ""
     return None if name == "pinecone.io" or name.endswith(".pinecone.io") else url
-
-
-def _setting(new: str, old: str) -> str | None:
-    return os.environ.get(new) or old_setting(old, new)

@@ -33,6 +33,6 @@ def _token_of(last: str) -> str:
 
 def _id_of(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token.encode(), b"-_", validate=True).decode()
     except ValueError as error:
         raise BadQuery("pagination_token is none of this list's.", remedy="Begin without one.") from error

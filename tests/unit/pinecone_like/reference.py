@@ -33,7 +33,7 @@ def _typed(value: Any) -> tuple[str, Any]:
     return ("text", value) if isinstance(value, str) else ("number", float(value))
 
 
-def _holds(there: bool, held: set[tuple[str, Any]], operator: str, operand: Any) -> bool:
+def _holds(there: bool, held: set[tuple[str, Any]], operator: str, operand: Any) -> bool:  # noqa: PLR0911
     wanted = {_typed(each) for each in (operand if isinstance(operand, list) else [operand])}
     numbers = [value for kind, value in held if kind == "number"]
     match operator:

@@ -13,6 +13,7 @@ from siltstone import connect
 from siltstone.errors import BadQuery
 from siltstone.pinecone_like import Index
 from siltstone.pinecone_like.filters import matches, parse
+from siltstone.pinecone_like.metadata import to_store
 from siltstone.pinecone_like.narrowing import narrow
 from siltstone.query.where import matches as store_matches
 from siltstone.query.where import normalize
@@ -64,18 +65,16 @@ ROWS: list[dict[str, Any]] = [
 
 
 @given(FILTERS, METADATA)
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=250, deadline=None, derandomize=True, database=None)
 def test_a_filter_means_what_the_documentation_says(filters: dict[str, Any], metadata: dict[str, Any]) -> None:
     assert matches(parse(filters), metadata) == passes(filters, metadata)
 
 
 @given(FILTERS, METADATA)
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=250, deadline=None, derandomize=True, database=None)
 def test_the_stores_filter_lets_every_row_through_that_passes_and_no_other_unless_it_is_wide(
     filters: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
-    from siltstone.pinecone_like.metadata import to_store
-
     where, wide = narrow(parse(filters))
     through = store_matches(normalize(where), {"model": "m", "delta_id": "d", **to_store(metadata)})
     if passes(filters, metadata):
@@ -176,12 +175,14 @@ def test_a_filter_without_end_is_refused() -> None:
         parse(filters)
 
 
-@pytest.mark.parametrize("values", [[f"g{n}" for n in range(2_000)], [n + 0.5 for n in range(500)]])
-def test_more_values_than_the_store_takes_are_compared_here(stored: Index, values: list[Any]) -> None:
-    for known, expected in (("drama", ["r01", "r03"]), (1.5, ["r04"])):
-        field = "genre" if isinstance(known, str) else "n"
-        assert narrow(parse({field: {"$in": [*values, known]}})).wide
-        found = stored.query(filter={field: {"$in": [*(v for v in values if v != 0.5), known]}}, top_k=50).matches
-        hits = [match.id for match in found]
-        assert set(expected) <= set(hits)
-        assert hits == _expected({field: {"$in": [*(v for v in values if v != 0.5), known]}})
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"genre": {"$in": [*(f"g{n}" for n in range(2_000)), "drama"]}},
+        {"n": {"$in": [*(n + 0.25 for n in range(500)), 1.5]}},
+    ],
+)
+def test_more_values_than_the_store_takes_are_compared_here(stored: Index, filters: dict[str, Any]) -> None:
+    assert narrow(parse(filters)) == (None, True)
+    found = [match.id for match in stored.query(filter=filters, top_k=50).matches]
+    assert found == _expected(filters) != []

@@ -108,11 +108,14 @@ def _write(item: MigrationItem, rows: DeltaRows, stores: Stores, clock: Clock) -
 
 
 def _delta_id(item: MigrationItem, rows: DeltaRows) -> str:
-    """Derived from migration, namespace, page and content: a page that is written again is the same delta."""
+    """Derived from migration, namespace, page and content: a page that is written again is the same delta.
+
+    It sorts before every ULID: of a copy and of what somebody writes in the same second, the copy is the older one.
+    """
     whose = hashlib.sha256(json.dumps([item.name, item.namespace, item.index]).encode()).hexdigest()[:8]
     content = hashlib.sha256(json.dumps([rows.ids, rows.documents, rows.metadatas], sort_keys=True).encode())
     content.update(rows.embeddings.tobytes())
-    readable = f"migrate-{_part(item.name)}-{_part(item.namespace)}-{whose}"
+    readable = f"0-migrate-{_part(item.name)}-{_part(item.namespace)}-{whose}"
     return f"{readable}-{item.pages:06d}-{content.hexdigest()[:16]}"
 
 

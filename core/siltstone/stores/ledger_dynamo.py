@@ -70,7 +70,9 @@ class DynamoLedger:
 
     def save_migration(self, item: MigrationItem, *, now: float) -> MigrationItem:
         wanted = stored_migration(item, now=now)
-        if self._table.put({"batch_id": item.key, **wanted.model_dump(mode="json")}, version=item.version):
+        # As text: metadata has keys, the empty one among them, that no attribute may be called.
+        row: Item = {"batch_id": item.key, "version": wanted.version, "write_id": wanted.write_id}
+        if self._table.put({**row, "migration": wanted.model_dump_json()}, version=item.version):
             return wanted
         found = self._table.get(item.key)
         if found is not None and found["write_id"] == wanted.write_id:
@@ -91,4 +93,4 @@ def _item(found: Item) -> BatchItem:
 
 
 def _migration(found: Item) -> MigrationItem:
-    return MigrationItem.model_validate({name: value for name, value in found.items() if name != "batch_id"})
+    return MigrationItem.model_validate_json(found["migration"])

@@ -241,3 +241,13 @@ def test_a_sharded_collection_gets_each_row_in_its_shard(make: Make) -> None:
         "texts.s01",
         "texts.s02",
     }
+
+
+def test_what_somebody_writes_in_the_same_second_is_newer_than_the_copy(make: Make) -> None:
+    moving = make(index_of(vectors(10)))
+    moving.house.upsert("r00004", seed=9)
+    object.__setattr__(moving.clock, "_now", moving.clock.now() - 1)  # the second in which that was written
+    moving.copy()
+    found = moving.house.ask("get", ids=["r00004"], consistency="strong").results
+    assert found is not None
+    assert found.documents == ["text 9 of r00004"]

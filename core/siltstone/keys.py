@@ -105,7 +105,7 @@ def alias(name: str) -> str:
 
 def pause(collection: str | None) -> str:
     """Key of the small object that pauses a collection, or all of them: no collection's name starts with ``_``."""
-    return f"{PAUSED}{collection or '_all'}.json"
+    return f"{PAUSED}{'_all' if collection is None else collection}.json"
 
 
 def pins(collection: str) -> str:

@@ -47,7 +47,7 @@ class Pause(Message):
 
 def read_pauses(snapshots: ObjectStore, clock: Clock) -> list[Pause]:
     """Those that hold now; that of all collections first. Raises `StoreUnavailable`."""
-    found = [_read(snapshots, each) for each in snapshots.list(keys.PAUSED)]
+    found = [_read(snapshots, each) for each in snapshots.list(keys.PAUSED) if not each.key.endswith("/")]
     holding = [pause for pause in found if pause is not None and pause.holds(clock.now())]
     return sorted(holding, key=lambda pause: pause.collection or "")
 
@@ -86,8 +86,11 @@ def pause(collection: str | None, stores: Stores, clock: Clock, *, reason: str =
 
 
 def resume(collection: str | None, stores: Stores) -> bool:
-    """End the pause of exactly this collection, or that of all (``None``). ``False``: there was none."""
-    key = keys.pause(collection)
+    """End the pause of exactly this collection, or that of all (``None``). ``False``: there was none.
+
+    Raises `InvalidInput` for what is no name: an empty one in a script must not end the pause of all.
+    """
+    key = keys.pause(None if collection is None else keys.check_collection(collection))
     there = stores.snapshots.head(key) is not None
     stores.snapshots.delete(key)
     return there

@@ -103,6 +103,19 @@ def test_resuming_ends_exactly_that_pause_and_twice_is_no_error(house: House) ->
     assert [one.collection for one in read_pauses(house.stores.snapshots, house.clock)] == [None]
 
 
+@pytest.mark.parametrize("name", ["", "_all", "../texts"])
+def test_what_is_no_name_resumes_nothing(house: House, name: str) -> None:
+    pause(None, house.stores, house.clock)
+    with pytest.raises(InvalidInput):
+        resume(name, house.stores)
+    assert [one.collection for one in read_pauses(house.stores.snapshots, house.clock)] == [None]
+
+
+def test_an_empty_folder_that_a_console_made_pauses_nothing(house: House) -> None:
+    house.stores.snapshots.put(keys.PAUSED, b"")
+    assert read_pauses(house.stores.snapshots, house.clock) == []
+
+
 def test_a_note_that_cant_be_read_holds(house: House) -> None:
     for body in (b"", b"{", b'{"collection": "lines", "since": 1}', b'{"collection": null, "since": "", "until": "x"}'):
         house.stores.snapshots.put(keys.pause("texts"), body)

@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 from siltstone.clients.collection import Collection
 from siltstone.errors import NothingWritten
 from siltstone.parallel import chunks
+from siltstone.pinecone_like.filters import Node
 from siltstone.pinecone_like.metadata import changed, document_of
+from siltstone.pinecone_like.search import passing
 
 _AT_ONCE = 1_000
+
+
+def ids_passing(collection: Collection, node: Node) -> list[str]:
+    """Ids of all rows that pass; none where nothing was ever written."""
+    try:
+        return [row.id for row in passing(collection, node)]
+    except NothingWritten:
+        return []
 
 
 def change(

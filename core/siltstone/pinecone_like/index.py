@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,11 @@ from siltstone.deltas.codec import MAX_ROWS
 from siltstone.errors import BadQuery, InvalidInput, NothingWritten
 from siltstone.parallel import chunks
 from siltstone.pinecone_like import metadata as own
-from siltstone.pinecone_like.changing import change
+from siltstone.pinecone_like.changing import change, ids_passing
 from siltstone.pinecone_like.filters import EVERYTHING, Node, parse
 from siltstone.pinecone_like.listing import page_of
 from siltstone.pinecone_like.namespaces import Namespaces
-from siltstone.pinecone_like.search import Row, nearest, passing, space_of, values_of
+from siltstone.pinecone_like.search import nearest, values_of
 from siltstone.pinecone_like.shapes import (
     DescribeIndexStatsResponse,
     FetchResponse,
@@ -33,7 +32,7 @@ from siltstone.pinecone_like.shapes import (
     UpsertResponse,
     Vector,
 )
-from siltstone.pinecone_like.vectors import columns, dense, refuse_sparse
+from siltstone.pinecone_like.vectors import as_values, columns, dense, refuse_sparse
 
 MAX_TOP_K = 10_000
 MAX_PAGE = 100
@@ -81,7 +80,7 @@ class Index:
             raise InvalidInput(f"batch_size is {batch_size}.", remedy="Give 1 or more, or none.")
         given = list(vectors)
         rows = columns(given)
-        collection = self._namespaces.collection(namespace)
+        collection = self._written(namespace)
         for part in chunks(range(len(rows.ids)), MAX_ROWS):
             place = slice(part[0], part[-1] + 1)
             collection.upsert(rows.ids[place], rows.vectors[place], rows.metadatas[place], rows.documents[place])
@@ -114,13 +113,13 @@ class Index:
         refuse_sparse(sparse_values, f"id {id!r:.120}")
         new = own.check(set_metadata, f"id {id!r:.120}")
         vector = None if values is None else dense(values, f"id {id!r:.120}")
-        collection = self._namespaces.collection(namespace)
+        collection = self._written(namespace)
         if filter is None:
             change(collection, [str(id)], new, vector)
             return UpdateResponse()
         if vector is not None:
             raise BadQuery("An update by filter sets metadata alone.", remedy="Update values by id.")
-        ids = [row.id for row in self._passing(collection, _not_empty(filter))]
+        ids = ids_passing(collection, _not_empty(filter))
         if not dry_run:
             change(collection, ids, new)
         return UpdateResponse(matched_records=len(ids))
@@ -137,10 +136,10 @@ class Index:
         """Delete by ids, by filter, or all of the namespace. An id without a row is no error. Raises `BadQuery`."""
         if sum((ids is not None, delete_all, filter is not None)) != 1:
             raise BadQuery("A delete has exactly one of ids, delete_all and filter.")
-        collection = self._namespaces.collection(namespace)
+        collection = self._written(namespace)
         if ids is None:
             node = EVERYTHING if filter is None else _not_empty(filter)
-            ids = [row.id for row in self._passing(collection, node)]
+            ids = ids_passing(collection, node)
         elif not ids:
             raise BadQuery("ids is empty: there is nothing to delete.")
         if ids:
@@ -178,14 +177,14 @@ class Index:
             asked = _asked(vector) if id is None else values_of(collection, [id]).get(id)
             if asked is None and id is not None:
                 return answer
-            rows, space = self._nearest(collection, asked, top_k, node)
+            rows = nearest(collection, asked, top_k, node)
             values = values_of(collection, [row.id for row in rows]) if include_values else {}
         except NothingWritten:
             return answer
         answer.matches = [
             ScoredVector(
                 row.id,
-                0.0 if space is None else row.distance if space == "l2" else 1.0 - row.distance,
+                row.score,
                 values=as_values(values.get(row.id)),
                 metadata=(row.metadata or None) if include_metadata else None,
             )
@@ -282,25 +281,9 @@ class Index:
         self.close()
 
     # Inside -------------------------------------------------------------------------------------------
-    def _passing(self, collection: Collection, node: Node) -> list[Row]:
-        try:
-            return list(passing(collection, node))
-        except NothingWritten:
-            return []
-
-    def _nearest(
-        self, collection: Collection, vector: NDArray[np.float32] | None, top_k: int, node: Node
-    ) -> tuple[Sequence[Row], str | None]:
-        """The space is ``None`` where nothing was compared: zeros have no direction."""
-        space = space_of(collection)
-        if vector is None or (space == "cosine" and not vector.any()):
-            return list(islice(passing(collection, node), top_k)), None
-        return nearest(collection, vector, top_k, node), space
-
-
-def as_values(vector: NDArray[np.float32] | None) -> list[float]:
-    """The shortest numbers that are these 32 bits, as Pinecone's API writes them."""
-    return [] if vector is None else [float(str(each)) for each in np.asarray(vector, np.float32)]
+    def _written(self, namespace: str | None) -> Collection:
+        """To write to: what a change rests on is read as it is now, whatever this index reads."""
+        return self._namespaces.collection(namespace, "strong")
 
 
 def _asked(vector: Sequence[float] | None) -> NDArray[np.float32] | None:

@@ -23,7 +23,7 @@ class Namespaces:
         self._all_named = bool(names)
         self._consistency: Consistency = consistency
 
-    def collection(self, namespace: str | None) -> Collection:
+    def collection(self, namespace: str | None, consistency: Consistency | None = None) -> Collection:
         """Raises `BadSettings` where nothing stands for the unnamed one, `InvalidInput` for an unusable name."""
         name = DEFAULT if namespace is None or namespace in _UNNAMED else namespace
         if name == DEFAULT and DEFAULT not in self._names:
@@ -31,7 +31,7 @@ class Namespaces:
                 "No collection stands for the namespace without a name.",
                 remedy="Name it: SILTSTONE_COLLECTION, Index(default=...), or the call's namespace.",
             )
-        return self._client.collection(self._names.get(name, name), consistency=self._consistency)
+        return self._client.collection(self._names.get(name, name), consistency=consistency or self._consistency)
 
     def known(self) -> list[str]:
         """Those that were given, or else, besides the unnamed one, the collections that the stage's settings name."""

@@ -62,6 +62,11 @@ def dense(values: Any, where: str) -> NDArray[np.float32]:
     return vector
 
 
+def as_values(vector: NDArray[np.float32] | None) -> list[float]:
+    """The shortest numbers that are these 32 bits, as Pinecone's API writes them."""
+    return [] if vector is None else [float(str(each)) for each in vector]
+
+
 def refuse_sparse(sparse: object, where: str) -> None:
     """Raises `BadRecord`: what can't be kept is not dropped in silence."""
     if sparse is not None:

@@ -352,6 +352,17 @@ def test_a_snapshot_index_sees_what_is_compacted(client: Client, house: House) -
     assert (index.describe_index_stats().total_vector_count, strong.describe_index_stats().total_vector_count) == (3, 2)
 
 
+def test_a_change_through_a_snapshot_index_rests_on_what_is_there_now(client: Client, house: House) -> None:
+    strong, index = Index(client, default="receipts"), Index(client, default="receipts", consistency="snapshot")
+    fill(strong, 2)
+    house.compact("receipts")
+    strong.upsert(vectors=[("r0000", vector(7), {"pending": True}), ("new", vector(8), {"pending": True})])
+    index.update(id="r0000", set_metadata={"more": 1})
+    assert strong.fetch(["r0000"]).vectors["r0000"].metadata == {"pending": True, "more": 1.0}
+    index.delete(filter={"pending": True})
+    assert [each.id for each in strong.list_paginated()] == ["r0001"]
+
+
 def test_a_sharded_collection_answers_as_one(tmp_path: Path) -> None:
     house = House(tmp_path / "house", collections=("receipts",), shards=3)
     with connect(stores=house.stores, clock=house.clock) as client:

@@ -15,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from siltstone.deltas.codec import MAX_TEXT_BYTES, DeltaHeader, encode, read_columns, read_header
+import numpy as np
+
+from siltstone.deltas.batch import DeltaRows
+from siltstone.deltas.codec import MAX_TEXT_BYTES, DeltaHeader, decode, encode, read_columns, read_header
 from siltstone.deltas.legacy_json import decode_json, legacy_header, unpacked_size
 from siltstone.deltas.limits import at_most, resident_bytes
 from siltstone.deltas.validate import MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_METADATA_BYTES, validate_rows
@@ -91,8 +94,17 @@ def _answer(request: list[Any], patience: float) -> str:
         return json.dumps({"error": type(error).__name__, "message": error.message, "remedy": error.remedy})
 
 
+def _warm_up() -> None:
+    """Let what is made once be made now: Arrow's first array takes 128 MB of address space and imports more of numpy,
+    which would count against the first delta that comes."""
+    rows = DeltaRows.upserts(["a"], np.ones((1, 1), np.float32), ["a"], [{"a": 1}])
+    settings = CollectionSettings(dimension=1)
+    decode(encode(rows, legacy_header(rows, "warm-up", settings)))
+
+
 def main(patience: str) -> None:
     """Answer requests until there are no more."""
+    _warm_up()
     for line in sys.stdin:
         sys.stdout.write(_answer(json.loads(line), float(patience)) + "\n")
         sys.stdout.flush()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from siltstone.clients.transport import Transport
 from siltstone.clock import Clock, iso
 from siltstone.compaction.merge_rows import metadata_patch, same_vectors
+from siltstone.errors import BacklogTooLarge
 from siltstone.migration.convert import convert
 from siltstone.migration.here import Here, Row
 from siltstone.migration.job import Job
@@ -100,6 +101,13 @@ class _Comparison:
 def _verify(
     job: Job, index: SourceIndex, here: Here, progress: Progress, *, queries: int, min_found: float
 ) -> NamespaceReport:
+    try:
+        here.count()
+    except BacklogTooLarge as error:
+        raise BacklogTooLarge(
+            f"More is pending than can be compared. {error.message}",
+            remedy=f"Compact it first: siltstone compact start {job.move.collection}.",
+        ) from error
     done, sample = _Comparison(), Sample(queries)
     cursor: str | None = None
     while True:

@@ -77,7 +77,10 @@ class DynamoLedger:
         found = self._table.get(item.key)
         if found is not None and found["write_id"] == wanted.write_id:
             return wanted  # the reply was lost, and the client sent it again
-        raise LedgerChanged(f"The migration {item.name} of {item.namespace!r} changed since it was read.")
+        raise LedgerChanged(
+            f"The migration {item.name} of {item.namespace!r} moved on since it was read.",
+            remedy="Somebody else runs it, too: let one of the two go on.",
+        )
 
     def _written(self, wanted: BatchItem, done: bool) -> BatchItem:
         if done:

@@ -70,7 +70,10 @@ class MemoryLedger:
         with self._lock:
             found = self._migrations.get(item.key)
             if (found.version if found else 0) != item.version:
-                raise LedgerChanged(f"The migration {item.name} of {item.namespace!r} changed since it was read.")
+                raise LedgerChanged(
+                    f"The migration {item.name} of {item.namespace!r} moved on since it was read.",
+                    remedy="Somebody else runs it, too: let one of the two go on.",
+                )
             self._migrations[item.key] = stored_migration(item, now=now)
             return self._migrations[item.key]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from siltstone.deltas.batch import DeltaRows
+from siltstone.errors import BacklogTooLarge
 from siltstone.migration.report import MigrationReport
 from siltstone.migration.source import SourceVector
 from siltstone.settings import Space
@@ -186,3 +187,11 @@ def test_nothing_here_yet_is_all_missing(tmp_path: Path) -> None:
     (found,) = moving.verify().namespaces
     assert (found.here, len(found.missing_here), found.overlap) == (0, 12, None)
     moving.close()
+
+
+def test_more_pending_than_a_strong_read_holds_asks_for_a_compaction(
+    moving: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving.transport._readers.pending, "_max_bytes", 1_000)
+    with pytest.raises(BacklogTooLarge, match="Compact it first: siltstone compact start texts"):
+        moving.verify()

@@ -17,6 +17,8 @@ from siltstone.pinecone_like.metadata import to_store
 from siltstone.pinecone_like.narrowing import narrow
 from siltstone.query.where import matches as store_matches
 from siltstone.query.where import normalize
+from siltstone_local.pinecone_server.checks import metadata_of
+from siltstone_local.pinecone_server.filters import compile_filter
 
 from tests.unit.pinecone_like.reference import passes
 from tests.unit.query.house import CHROMA, DIMENSION, House
@@ -68,6 +70,12 @@ ROWS: list[dict[str, Any]] = [
 @settings(max_examples=250, deadline=None, derandomize=True, database=None)
 def test_a_filter_means_what_the_documentation_says(filters: dict[str, Any], metadata: dict[str, Any]) -> None:
     assert matches(parse(filters), metadata) == passes(filters, metadata)
+
+
+@given(FILTERS, METADATA)
+@settings(max_examples=250, deadline=None, derandomize=True, database=None)
+def test_the_server_that_stands_for_pinecone_agrees(filters: dict[str, Any], metadata: dict[str, Any]) -> None:
+    assert compile_filter(filters)(metadata_of(metadata) or {}) == matches(parse(filters), metadata)
 
 
 @given(FILTERS, METADATA)

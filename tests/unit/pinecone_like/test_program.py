@@ -62,3 +62,17 @@ def test_one_line_changed_prints_the_same(metric: Any, environment: pytest.Monke
     assert pending == expected
     assert merged == expected
     assert len(expected) > 100
+
+
+@pytest.mark.filterwarnings("ignore:PINECONE_.* is deprecated")
+def test_the_example_of_the_page_runs(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "pinecone.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0].replace("64", str(DIMENSION))
+    house = House(tmp_path / "house", CHROMA, collections=("receipts", "words"))
+    output = io.StringIO()
+    with connect(stores=house.stores, clock=house.clock) as client, contextlib.redirect_stdout(output):
+        environment.setattr(connecting, "_connect", lambda host: client)
+        exec(compile(example, "pinecone.md", "exec"), {})  # noqa: S102
+    house.close()
+    assert output.getvalue().startswith("[('a', ")
+    assert output.getvalue().endswith(", {'n': 1.0})]\n")

@@ -198,7 +198,7 @@ def _show_estimates(found: list[MoveEstimate], *, as_json: bool) -> None:
             human_bytes(each.bytes),
             f"{each.deltas:,}",
             f"{each.requests:,}",
-            f"{each.minutes:.1f}",
+            f"{each.minutes:.2f}",
             f"${each.usd:,.4f}",
             f"${each.usd_storage_month:,.4f}",
         )

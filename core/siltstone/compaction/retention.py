@@ -15,6 +15,7 @@ them sees the other and gives way.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice
 from typing import Literal
 
 from siltstone import keys
@@ -66,12 +67,13 @@ def remove_expired(snapshots: ObjectStore, collection: str, current: str, settin
         raise PointerMissing(f"{keys.pointer(collection)} was there a moment ago.", remedy="Remove its delete marker.")
     now, promoted = page.date, page.objects[0].last_modified
     chain = list(lineage(snapshots, collection, current))
+    folders = version_folders(snapshots, collection)
     kept = {manifest.version for manifest in chain[: 1 + settings.keep_at_least]} | pinned(snapshots, collection)
+    kept |= _beyond_a_gap(snapshots, chain, folders, 1 + settings.keep_at_least - len(chain))
     # An attempt of Upload that was given up may run on until its function's end, and a create-only write succeeds over
     # a delete marker: the manifest would come back, without its files. None began after the successor took the lock.
     keep_seconds = max(settings.keep_seconds, settings.grace_seconds, ATTEMPT_SECONDS)
     removed = 0
-    folders = version_folders(snapshots, collection)
     for folder in folders:
         version = str(folder)
         if folder.token >= Version.parse(current).token or version in kept:
@@ -100,6 +102,19 @@ def remove_early(
     if page.date < free:
         return free
     return None if _remove(snapshots, collection, version) else "pinned"
+
+
+def _beyond_a_gap(snapshots: ObjectStore, chain: list[Manifest], folders: list[Version], wanted: int) -> set[str]:
+    """The newest versions before the end of a chain that is too short, as a purge took out what came before it.
+
+    One that was never promoted may be among them and takes a place: what is kept is a little too much.
+    """
+    if chain[-1].parent is None:
+        return set()
+    collection, oldest = chain[-1].collection, chain[-1].token
+    older = [str(folder) for folder in reversed(folders) if folder.token < oldest]
+    there = (version for version in older if snapshots.head(keys.manifest(collection, version)) is not None)
+    return set(islice(there, max(0, wanted)))
 
 
 def _superseded(snapshots: ObjectStore, chain: list[Manifest], version: Version, promoted: int) -> int:

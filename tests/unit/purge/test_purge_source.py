@@ -227,6 +227,25 @@ def test_a_pinned_version_is_named_and_goes_once_it_is_unpinned(stage: Stage) ->
     assert traces(stage, SECRET) == []
 
 
+def test_older_versions_without_it_are_kept_as_long_as_ever(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.load(text("b", "harmless"))
+    stage.run("p")
+    first = stage.compact("texts")
+    stage.load(text("a", SECRET))
+    stage.run("q")
+    with_it = stage.compact("texts")
+    purge(stage)
+    stage.compact("texts")
+    stage.clock.advance(DAY)
+    purge(stage)
+    stage.clock.advance(30 * DAY)
+    stage.compact("texts")  # its retirement looks at what is too old
+    kept = {found.key.split("/")[2] for found in stage.stores.snapshots.list(keys.versions("texts"))}
+    assert first in kept and with_it not in kept
+    assert [each.code for each in stage.verify("texts").findings if each.severity != "info"] == []
+
+
 def test_a_version_within_the_grace_period_is_held_until_a_time(stage: Stage) -> None:
     purge(stage)
     stage.compact("texts")

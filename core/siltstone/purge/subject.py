@@ -24,7 +24,7 @@ class Subject:
     def owns(self, collection: str, record_id: str) -> bool:
         """Whether the record of this physical collection is the source's."""
         if self.kind == "receipt":
-            return family(record_id) == self.source_id
+            return record_id != self.source_id == family(record_id)  # an id of another form is its own family
         return text_source_id(self.collections[collection], record_id) == self.source_id
 
     def owned(self, collection: str, record_ids: Iterable[str]) -> list[str]:

@@ -173,6 +173,20 @@ def test_a_receipt_goes_from_lines_and_words_and_its_neighbours_stay(tmp_path: P
         assert [each for each in stage.verify(name, deep=True).findings if each.severity != "info"] == []
 
 
+def test_a_record_that_is_called_like_the_source_is_another(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    gone = receipt(1, [SECRET])
+    stage.load(gone)
+    stage.run("p")
+    rows = DeltaRows.upserts([gone.source_id], np.ones((1, DIMENSION), np.float32), ["a producer's own"])
+    write_delta(rows, collection="lines", stores=stage.stores, clock=stage.clock, input_format="plain-v1")
+    stage.clock.advance(1)
+    stage.compact("lines")
+    stage.compact("words")
+    until_done(stage, "lines", "words", source_id=gone.source_id)
+    assert stage.rows("lines") == [gone.source_id]
+
+
 def test_a_sharded_collection_is_looked_through_shard_by_shard(tmp_path: Path) -> None:
     sharded = CollectionSettings(dimension=DIMENSION, shards=2)
     stage = Stage(tmp_path, receipts_and_texts(notes=sharded))

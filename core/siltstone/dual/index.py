@@ -121,6 +121,13 @@ class DualIndex:
         """
         return self._healing.heal(self._phases(), older_than)
 
+    def mark(self, ids: Sequence[str], namespace: str | None = None) -> None:
+        """Say of ids that they may differ, as a verification found: the next `heal` copies them. Raises
+        `StoreUnavailable`, and `BadSettings` in a phase that has one side.
+        """
+        phase, name = self._phase({"namespace": namespace})
+        self._writing.mark(name, [*ids], phase)
+
     def drain(self, seconds: float = OTHER_SECONDS) -> bool:
         """Wait for comparisons that are on their way; whether all came. At the end of each request in a Lambda."""
         return self._asking.drain(seconds)

@@ -21,7 +21,7 @@ from siltstone.dual.calls import VectorCalls
 from siltstone.dual.journal import Journal, Mark
 from siltstone.dual.phases import Phase, Side
 from siltstone.dual.records import Counters, Log
-from siltstone.errors import Refused, SiltstoneError
+from siltstone.errors import BadSettings, Refused, SiltstoneError
 
 Write = Callable[[VectorCalls], Any]
 SideOf = Callable[[Side], VectorCalls]
@@ -73,6 +73,12 @@ class Writing:
             else:
                 self._unmark(mark)
             return answer
+
+    def mark(self, namespace: str, ids: list[str], phase: Phase) -> None:
+        """Note that ids may differ."""
+        if not phase.both:
+            raise BadSettings(f"In phase {phase.value} nothing is healed.", remedy="Set both or chroma-first.")
+        self._journal.add(Mark.new(self._clock.now(), namespace, phase.chosen, ids, "mark"))
 
     def _unmark(self, mark: Mark) -> None:
         try:

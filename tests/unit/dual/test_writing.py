@@ -12,7 +12,7 @@ from siltstone.clock import ManualClock
 from siltstone.dual import BucketJournal, DualIndex, FolderJournal
 from siltstone.dual.journal import Journal, Mark
 from siltstone.dual.phases import Side as Which
-from siltstone.errors import BadRecord, ManifestDamaged, Refused, StoreUnavailable
+from siltstone.errors import BadRecord, BadSettings, ManifestDamaged, Refused, StoreUnavailable
 from siltstone.stores.objects_memory import MemoryObjects
 
 from tests.unit.dual.conftest import Both, Gate, held, vectors
@@ -248,6 +248,18 @@ def test_a_side_is_not_left_behind_with_writes_that_only_it_has(both: Both, phas
     assert both.heal().waiting == 0
     both.phases = {"*": last}
     both.index.upsert(vectors=vectors("b", seed=2), namespace="lines")
+
+
+def test_ids_that_a_verification_found_different_are_copied_from_the_chosen_side(stage: Both) -> None:
+    chosen, other = sides(stage)
+    other.index.upsert(vectors=vectors("a", "resurrected", seed=9), namespace="lines")
+    other.index.delete(ids=["b"], namespace="lines")
+    stage.index.mark(["a", "b", "resurrected"], "lines")
+    assert stage.index.heal(0).ids == 3
+    assert held(chosen, "a", "b", "resurrected") == held(other, "a", "b", "resurrected") == {"a": 1, "b": 1}
+    stage.phases = {"*": "chroma"}
+    with pytest.raises(BadSettings, match="chroma-first"):
+        stage.index.mark(["a"], "lines")
 
 
 @pytest.mark.parametrize("kind", ["folder", "bucket"])

@@ -45,7 +45,8 @@ class Index:
 
     ``namespaces``: the collection of each namespace that is not called like its own; ``default``: that of the namespace
     without a name. ``consistency``: ``strong`` finds at once what was written, ``snapshot`` after the next compaction.
-    A namespace that nothing was written to has no rows. ``timeout`` and ``show_progress`` are taken and mean nothing.
+    A namespace that nothing was written to has no rows. Arguments that tune Pinecone's service (``timeout``,
+    ``max_concurrency``, ``scan_factor`` ...) are taken and mean nothing.
     """
 
     def __init__(
@@ -140,10 +141,10 @@ class Index:
         if ids is None:
             node = EVERYTHING if filter is None else _not_empty(filter)
             ids = ids_passing(collection, node)
-        elif not ids:
-            raise BadQuery("ids is empty: there is nothing to delete.")
+        else:
+            ids = _several(ids)
         if ids:
-            collection.delete(list(dict.fromkeys(ids)))
+            collection.delete(ids)
 
     # Reading ------------------------------------------------------------------------------------------
     def query(
@@ -157,6 +158,8 @@ class Index:
         include_values: bool = False,
         include_metadata: bool = False,
         sparse_vector: object = None,
+        scan_factor: float | None = None,
+        max_candidates: int | None = None,
         timeout: float | None = None,
     ) -> QueryResponse:
         """The nearest rows to ``vector``, or to the row ``id``, that pass ``filter``.
@@ -196,7 +199,7 @@ class Index:
         """Rows by id, with values and metadata; those that do not exist are left out. Raises `BadQuery`."""
         answer = FetchResponse({}, namespace or "")
         try:
-            found = self._namespaces.collection(namespace).get(ids=list(ids), include=("embeddings", "metadatas"))
+            found = self._namespaces.collection(namespace).get(ids=_several(ids), include=("embeddings", "metadatas"))
         except NothingWritten:
             return answer
         for row_id, vector, stored in zip(found["ids"], found["embeddings"], found["metadatas"], strict=True):
@@ -293,6 +296,13 @@ def _asked(vector: Sequence[float] | None) -> NDArray[np.float32] | None:
         return dense(vector, "vector")
     except InvalidInput as error:
         raise BadQuery(error.message, remedy=error.remedy) from error
+
+
+def _several(ids: Sequence[str]) -> list[str]:
+    """Each once. A text is a sequence of texts too: its letters are not what was meant."""
+    if isinstance(ids, str) or not ids:
+        raise BadQuery("ids is empty, or a text.", remedy="Give a list of ids.")
+    return list(dict.fromkeys(ids))
 
 
 def _not_empty(filters: Filter) -> Node:

@@ -79,7 +79,16 @@ def changed(stored: Mapping[str, Any] | None, fields: Mapping[str, Any], *, same
 def _own(stored: Mapping[str, Any] | None) -> dict[str, Any]:
     """All that is the row's own, whole numbers as they are, sparse values among it."""
     held = {name: value for name, value in (stored or {}).items() if not is_kept_aside(name)}
-    return {**held, **json.loads((stored or {}).get(JSON_KEY, "{}"))}
+    return {**held, **_aside((stored or {}).get(JSON_KEY, "{}"))}
+
+
+def _aside(text: Any) -> dict[str, Any]:
+    """What is under ``pinecone_json``; if somebody else wrote something else there, that is the row's own field."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError):
+        found = None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {JSON_KEY: text}
 
 
 def _value(value: object, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -172,6 +173,15 @@ def test_answers_are_read_by_attribute_and_by_key(index: Index) -> None:
     assert (bare.values, bare.metadata) == ([], None)
 
 
+@pytest.mark.parametrize(
+    "call", ["upsert", "update", "delete", "query", "fetch", "list", "list_paginated", "describe_index_stats"]
+)
+def test_a_call_takes_the_arguments_that_pinecones_own_takes(call: str) -> None:
+    theirs = inspect.signature(getattr(pinecone.Index, call)).parameters
+    assert set(theirs) <= set(inspect.signature(getattr(Index, call)).parameters)
+    assert len(theirs) > 1
+
+
 def test_shapes_have_the_fields_that_pinecones_own_have() -> None:
     from pinecone.models.vectors import responses
     from pinecone.models.vectors import vector as vectors
@@ -270,6 +280,8 @@ def test_wrong_calls_are_refused_by_name(index: Index) -> None:
         ("exactly one", lambda: index.delete(ids=["a"], delete_all=True)),
         ("ids is empty", lambda: index.delete(ids=[])),
         ("ids is empty", lambda: index.fetch(ids=[])),
+        ("a text", lambda: index.fetch(ids="r0000")),
+        ("a text", lambda: index.delete(ids="r0000")),
         ("limit", lambda: index.list_paginated(limit=101)),
         ("limit", lambda: list(index.list(limit=0))),
         ("pagination_token", lambda: index.list_paginated(pagination_token="é")),
@@ -392,6 +404,16 @@ def test_what_the_migration_kept_aside_is_seen(index: Index, house: House) -> No
     fetched = index.fetch(["a"]).vectors["a"]
     assert (fetched.sparse_values, fetched.metadata["n"]) == (SparseValues([3], [0.5]), 2.0)
     assert [match.id for match in index.query(filter={"model": "T"}, top_k=3).matches] == ["a"]
+
+
+@pytest.mark.parametrize("text", ["not JSON", "[1]", "7"])
+def test_what_somebody_else_wrote_where_the_migration_keeps_things_is_a_field(
+    index: Index, client: Client, text: str
+) -> None:
+    client.collection("receipts").upsert(["a"], [vector(0)], [{"pinecone_json": text}])
+    index.update("a", set_metadata={"n": 1})
+    assert index.fetch(["a"]).vectors["a"].metadata == {"pinecone_json": text, "n": 1.0}
+    assert len(index.query(filter={"pinecone_json": text, "n": {"$exists": True}}, top_k=1).matches) == 1
 
 
 def test_pinecones_own_package_is_not_needed(tmp_path: Path) -> None:

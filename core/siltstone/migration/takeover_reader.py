@@ -66,6 +66,9 @@ def prepare(request: TakeoverRequest) -> Prepared:
     )
     if result.returncode == 0:
         answer = json.loads(result.stdout)
+        if answer.get("error") == SnapshotDamaged.__name__:  # its words name the copy, and a stage's remedies
+            what = answer["message"].removeprefix(f"{request.folder.name}: ")
+            raise SnapshotDamaged(f"The directory is damaged: {what}", remedy=_LOOK)
         if "error" in answer:
             raise getattr(errors, answer["error"])(answer["message"], remedy=answer["remedy"])
         return Prepared.model_validate(answer)

@@ -256,6 +256,14 @@ def _damaged_index(path: Path) -> None:
     header.write_bytes(b"\xff" * header.stat().st_size)
 
 
+def _damaged_links(path: Path) -> None:
+    make(path, configuration={"hnsw": {"space": "cosine", "sync_threshold": 5, "batch_size": 2}})
+    (data,) = path.glob("*/data_level0.bin")
+    slots = np.frombuffer(data.read_bytes(), np.uint8).reshape(-1, 132 + 4 * DIMENSION + 8).copy()
+    slots[:, 4:132] = 0x7F  # neighbours far beyond the end; vectors and labels are as they were
+    data.write_bytes(slots.tobytes())
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "words"),
     [
@@ -265,14 +273,22 @@ def _damaged_index(path: Path) -> None:
         (_other_dimension, SettingsMismatch, "dimension 3; .* is 4"),
         (_zero_vector, InvalidInput, "'r0005': a zero vector"),
         (_being_written, SnapshotDamaged, "chroma.sqlite3-journal"),
-        (_cut_sqlite, SnapshotDamaged, ""),
-        (_damaged_index, SnapshotDamaged, ""),
+        (_cut_sqlite, SnapshotDamaged, "The directory is damaged: .*Open it with chromadb"),
+        (_damaged_index, SnapshotDamaged, "The directory is damaged: .*Open it with chromadb"),
+        (_damaged_links, SnapshotDamaged, "crashes Chroma: its index is damaged"),
     ],
 )
 def test_what_can_not_be_used_is_refused_before_anything_is_locked_or_written(
-    house: House, tmp_path: Path, spoil: Callable[[Path], Any], error: type[Exception], words: str
+    house: House,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path], Any],
+    error: type[Exception],
+    words: str,
 ) -> None:
     spoil(tmp_path / "old")
+    if spoil not in {_cut_sqlite, _damaged_index, _damaged_links}:  # these may end the process that reads them
+        monkeypatch.setattr(takeover, "prepare", prepare_here)
     with pytest.raises(error, match=words):
         take(house, tmp_path / "old")
     assert list(house.snapshots.list("")) == []

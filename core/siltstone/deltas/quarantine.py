@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,7 +24,7 @@ from siltstone.deltas.listing import Layout, PendingDelta, folder_etag
 from siltstone.deltas.retire import delete_objects
 from siltstone.deltas.vetting import vetting
 from siltstone.deltas.writer import DeltaStores, WrittenDelta, write_delta
-from siltstone.errors import BadDelta, ManifestDamaged, ObjectNotFound, SchemaTooNew
+from siltstone.errors import BadDelta, ManifestDamaged, ObjectNotFound, PreconditionFailed, SchemaTooNew
 from siltstone.stores.ledger import Ledger
 from siltstone.stores.objects import ObjectStore
 
@@ -76,12 +77,13 @@ def quarantine_delta(
     prefix = keys.quarantine(delta.collection, delta.delta_id)
     for found in delta.objects:
         stores.deltas.copy(found.key, prefix + found.key.removeprefix(delta.prefix), if_match=found.etag)
-    _write_note(note, stores)
+    etag = _write_note(note, stores)
     delete_objects(stores.deltas, delta.objects)
     if header is None and delta.layout == "parquet":
         # Only now: what crashed its readers must be out of the way before it is looked at again.
-        note = _with_header(note, stores.deltas, prefix + keys.DELTA_FILE)
-        _write_note(note, stores)
+        with suppress(ObjectNotFound, PreconditionFailed):  # replayed or purged by now: a note alone would be damage
+            note = _with_header(note, stores.deltas, prefix + keys.DELTA_FILE)
+            _write_note(note, stores, if_match=etag)
     _log.warning("%s went to quarantine: %s", delta.key, reason)
     return note
 
@@ -149,11 +151,13 @@ def _decode(store: ObjectStore, key: str, workspace: Path) -> tuple[DeltaHeader,
         path.unlink(missing_ok=True)
 
 
-def _write_note(note: Quarantined, stores: QuarantineStores) -> None:
+def _write_note(note: Quarantined, stores: QuarantineStores, *, if_match: str | None = None) -> str:
+    """The note's ETag."""
     key = keys.quarantine(note.collection, note.delta_id) + REASON_FILE
-    stores.deltas.put(key, note.model_dump_json(indent=1).encode())
+    etag = stores.deltas.put(key, note.model_dump_json(indent=1).encode(), if_match=if_match)
     if note.batch_id is not None:
         stores.ledger.note_quarantine(note.batch_id, delta_key=note.key, records=note.records or 0)
+    return etag
 
 
 def _with_header(note: Quarantined, store: ObjectStore, key: str) -> Quarantined:

@@ -313,14 +313,16 @@ def test_a_quarantined_delta_of_its_rows_alone_goes_whole_and_is_no_lost_one(tmp
 
 
 class Interrupted:
-    """A store before whose first call of one method something else happens."""
+    """A store before whose ``nth`` call of one method something else happens."""
 
-    def __init__(self, store: object, method: str, meanwhile: Callable[[], object]) -> None:
-        self._store, self._method, self._meanwhile = store, method, [meanwhile]
+    def __init__(self, store: object, method: str, meanwhile: Callable[[], object], *, nth: int = 1) -> None:
+        self._store, self._method, self._meanwhile, self._left = store, method, meanwhile, nth
 
     def __getattr__(self, name: str) -> Any:
-        if name == self._method and self._meanwhile:
-            self._meanwhile.pop()()
+        if name == self._method:
+            self._left -= 1
+            if self._left == 0:
+                self._meanwhile()
         return getattr(self._store, name)
 
 
@@ -349,6 +351,19 @@ def test_a_delta_that_a_run_moves_to_quarantine_at_this_moment_is_left_alone(
     else:
         until_done(stage, "texts")
         assert traces(stage, SECRET) == []
+
+
+@pytest.mark.parametrize(("moment", "nth"), [("get", 1), ("put", 2)])
+def test_no_note_is_written_of_a_delta_that_was_purged_from_quarantine(stage: Stage, moment: str, nth: int) -> None:
+    stage.load(text("a", f"more {SECRET}"))
+    stage.run("q")
+    stage.clock.advance(5)
+    (delta,) = list_pending(stage.stores.deltas, "texts", stage.stores.settings).deltas
+    store = Interrupted(stage.stores.deltas, moment, lambda: purge(stage), nth=nth)
+    moving = stage.with_stores(deltas=store).stores
+    quarantine_delta(delta, "a test", header=None, run="r", stores=moving, clock=stage.clock)
+    assert list(stage.stores.deltas.list(keys.QUARANTINE)) == []
+    assert [each.code for each in stage.verify("texts").findings if each.severity == "error"] == []
 
 
 def test_two_purges_at_once_leave_no_empty_delta_in_quarantine(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,11 +60,24 @@ class Follower:
         self._lines_told: set[LogLine] = set()
         self._state_of_request: dict[str, str] = {}
         self._entered = ""
+        self._held: list[Step] = []  # what is newer than an event that can't be told yet
 
     def news(self) -> list[Step]:
         """What happened since the last call, in order of time."""
-        ran = [step for function in self._functions for step in self._read_log(function)]
-        return sorted(ran + self._read_history(), key=lambda step: step.at)
+        # History first: a failure that it tells of is then in the log that is read after it, as a rule. What the log
+        # tells of the time since waits for the history of that time.
+        horizon = time.time()
+        events = history(self._deployment, self._execution)
+        over = any(event["type"] in _ENDS for event in events)
+        self._held += [step for function in self._functions for step in self._read_log(function)]
+        self._held += self._read_history(events, over=over)
+        if over:
+            horizon = float("inf")
+        elif self._events_told < len(events):
+            horizon = min(horizon, events[self._events_told]["timestamp"].timestamp())
+        told = sorted((step for step in self._held if step.at < horizon), key=lambda step: step.at)
+        self._held = [step for step in self._held if step.at >= horizon]
+        return told
 
     def _read_log(self, function: Function) -> list[Step]:
         steps: list[Step] = []
@@ -78,10 +92,12 @@ class Follower:
                 steps.append(Step("ran", state, f"{int(match[3]) / 1000:.1f} s", line.at))
         return steps
 
-    def _read_history(self) -> list[Step]:
+    def _read_history(self, events: list[dict[str, Any]], *, over: bool) -> list[Step]:
         steps: list[Step] = []
-        events = history(self._deployment, self._execution)
         for event in events[self._events_told :]:
+            if self._is_early(event) and not over:
+                break  # the log says which state it was, a moment later
+            self._events_told += 1
             kind: str = event["type"]
             at = event["timestamp"].timestamp()
             if kind.endswith("StateEntered"):
@@ -90,21 +106,32 @@ class Follower:
             elif kind in _ENDS:
                 steps.append(Step("ended", "", _ENDS[kind], at))
             elif kind.endswith(("Failed", "TimedOut")):
-                details = next((value for key, value in event.items() if key.endswith("EventDetails")), {})
-                steps.append(self._failure(details.get("error", kind), details.get("cause", ""), at))
-        self._events_told = len(events)
+                steps.append(self._failure(event, at))
         return steps
 
-    def _failure(self, error: str, cause: str, at: float) -> Step:
-        try:
-            reply = json.loads(cause)
-        except ValueError:
-            reply = {}
-        if not isinstance(reply, dict):
-            reply = {}
+    def _is_early(self, event: dict[str, Any]) -> bool:
+        request = _reply_of(event).get("requestId", "")
+        return request != "" and request not in self._state_of_request
+
+    def _failure(self, event: dict[str, Any], at: float) -> Step:
+        details, reply = _details_of(event), _reply_of(event)
         # A killed function has no request id: the state entered last is then the best that is known.
         state = self._state_of_request.get(reply.get("requestId", ""), self._entered)
-        return Step("failed", state, f"{error}: {reply.get('errorMessage', cause)}", at)
+        message = reply.get("errorMessage", details.get("cause", ""))
+        return Step("failed", state, f"{details.get('error', event['type'])}: {message}", at)
+
+
+def _details_of(event: dict[str, Any]) -> dict[str, Any]:
+    return next((value for key, value in event.items() if key.endswith("EventDetails")), {})
+
+
+def _reply_of(event: dict[str, Any]) -> dict[str, Any]:
+    """What a failed function answered, if this event is its failure."""
+    try:
+        reply = json.loads(_details_of(event).get("cause", ""))
+    except ValueError:
+        return {}
+    return reply if isinstance(reply, dict) else {}
 
 
 def history(deployment: Deployment, execution: str) -> list[dict[str, Any]]:

@@ -54,4 +54,6 @@ def _what(version: VersionInfo) -> str:
         return version.fault
     if version.reason == "rollback":
         return f"rollback to {version.restored_from}"
+    if version.reason == "takeover":
+        return "taken over"
     return f"from {version.parent}" if version.parent else "the first"

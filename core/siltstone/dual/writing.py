@@ -21,7 +21,7 @@ from siltstone.dual.calls import VectorCalls
 from siltstone.dual.journal import Journal, Mark
 from siltstone.dual.phases import Phase, Side
 from siltstone.dual.records import Counters, Log
-from siltstone.errors import BadSettings, Refused, SiltstoneError
+from siltstone.errors import BadSettings, Refused, SiltstoneError, StoreUnavailable
 
 Write = Callable[[VectorCalls], Any]
 SideOf = Callable[[Side], VectorCalls]
@@ -66,12 +66,13 @@ class Writing:
                 raise
             self._counters.add("written")
             try:
-                do(other)
+                _check_whole(do(other), ids)
             except Exception as error:  # whatever it is: the caller's write is done, and the mark stays
                 self._counters.add("other_write_failed")
                 self._record(mark, error)
             else:
-                self._unmark(mark)
+                if not _failed(answer):
+                    self._unmark(mark)
             return answer
 
     def mark(self, namespace: str, ids: list[str], phase: Phase) -> None:
@@ -111,3 +112,13 @@ class Writing:
                 remedy="Go one phase back, heal, and see that no mark is left.",
             )
         self._checked.add((namespace, phase))
+
+
+def _check_whole(answer: Any, ids: list[str] | None) -> None:
+    if failed := _failed(answer):
+        raise StoreUnavailable(f"{failed} of {len(ids or [])} vectors were not written.")
+
+
+def _failed(answer: Any) -> int:
+    """Vectors that an upsert in batches did not write: Pinecone's client says so in its answer and raises nothing."""
+    return int(getattr(answer, "failed_item_count", 0) or 0)

@@ -48,6 +48,7 @@ def test_a_directory_is_taken_over_once_it_was_agreed_to(run: Run, house: House,
     assert f"lines is at {house.current}, 2 rows" in done.stdout.replace("\n", "")
     again = run("migrate", "chroma", str(directory), "-c", "lines", "--yes", "--json")
     assert json.loads(again.stdout)["already"] is True
+    assert "taken over" in run("versions", "lines").stdout
 
 
 def test_a_prefix_of_a_bucket_is_taken_over(

@@ -125,6 +125,22 @@ def test_a_vector_without_an_id_is_refused_before_anything_is_written(stage: Bot
     assert stage.pinecone.calls == stage.siltstone.calls == []
 
 
+def test_batches_that_the_client_only_reports_as_failed_are_marked_too(both: Both) -> None:
+    both.phases = {"*": "chroma-first"}
+    long = "x" * 600  # more than Pinecone takes for an id
+    both.index.upsert(vectors=vectors("a", long, seed=1), namespace="lines", batch_size=1, show_progress=False)
+    assert held(both.siltstone, "a", long) == {"a": 1, long: 1}
+    assert held(both.pinecone, "a") == {"a": 1}
+    assert both.counters["other_write_failed"] == 1
+    assert "1 of 2 vectors were not written" in both.log[0]["error"]
+    assert len(both.journal.marks()) == 1
+
+    both.phases = {"*": "both"}  # here it is the caller who is told, and the other side fails as a whole
+    answer = both.index.upsert(vectors=vectors("b", long + "y", seed=1), namespace="lines", batch_size=1)
+    assert answer.failed_item_count == 1
+    assert len(both.journal.marks()) == 2
+
+
 def test_vectors_may_come_from_a_generator_as_tuples_and_objects(stage: Both) -> None:
     from pinecone import Vector
 

@@ -25,7 +25,7 @@ TRANSIENT = {
     name
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, errors.Transient) and kind is not errors.Transient
-}
+} - {"IndexUnavailable"}  # of a migration, which no machine does
 # Lambda did not run the function, or says that it may be asked again.
 LAMBDAS_OWN = {
     "Lambda.ServiceException",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 _LOG_WIDTH = 160  # a pipe or a log file has no width, and 80 columns cut the tables
+
+# What stands in a stored text must not command the terminal of whoever looks at it.
+_VISIBLE = {code: 0x2400 + code for code in range(0x20) if code != 0x0A} | dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)
 
 _COLOURS = {
     "SUCCEEDED": "green",
@@ -23,9 +29,18 @@ _COLOURS = {
 }
 
 
+class _Console(Console):
+    """Shows control characters instead of obeying them; Rich's own come as segments of their own kind."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.is_control else segment.text.translate(_VISIBLE)
+            yield segment if shown == segment.text else Segment(shown, segment.style)
+
+
 def _console(*, stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=None if terminal else _LOG_WIDTH, highlight=False)
+    return _Console(stderr=stderr, width=None if terminal else _LOG_WIDTH, highlight=False)
 
 
 output = _console(stderr=False)
@@ -35,7 +50,9 @@ problems = _console(stderr=True)
 def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
     """One JSON document on the standard output, indented, in UTF-8."""
     found = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    written = json.dumps(found, indent=2, ensure_ascii=False)
+    # JSON leaves these control characters as they are.
+    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda each: f"\\u{ord(each[0]):04x}", written) + "\n")
 
 
 def coloured(word: str) -> str:

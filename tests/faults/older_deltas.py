@@ -130,3 +130,25 @@ class Backlog:
             for place, row in enumerate(rows["ids"]):
                 metadata = {key: value for key, value in rows["metadatas"][place].items() if value is not None}
                 self.wanted[row] = (rows["embeddings"][place], rows["documents"][place], metadata)
+
+
+def merge_many(backlog: Backlog, deltas: int) -> None:
+    """Of 400, one has another dimension, and one of all is broken; ids come again and again."""
+    for number in range(deltas):
+        ids = [f"r{number % 700:04d}", f"r{(number * 7) % 1_100:04d}", f"only-{number:05d}"]
+        dimension = 3 if number % 400 == 13 else DIMENSION
+        backlog.json(list(dict.fromkeys(ids)), number, dimension=dimension, broken=b"no" if number == 555 else None)
+    made = backlog.drain()
+    assert len(made) >= deltas / 500  # 3 rows each, at most 1,500 a run
+    assert backlog.content() == backlog.wanted
+    assert backlog.pending() == []
+    reasons = backlog.reasons()
+    assert reasons.keys() == backlog.bad.keys()
+    assert len(reasons) == 1 + -(-(deltas - 13) // 400)
+    for name, reason in backlog.bad.items():
+        assert reason in reasons[name]
+    manifests = [backlog.house.manifest(version) for version in made]
+    assert [manifest.parent for manifest in manifests] == [None, *made[:-1]]
+    merged = [applied.key for manifest in manifests for applied in manifest.applied]
+    assert len(merged) == len(set(merged)) == deltas - len(reasons)
+    assert backlog.house.codes() == []

@@ -1,4 +1,4 @@
-"""Tens of Chroma directories among JSON deltas: each opens a process of its own, so this takes a minute."""
+"""Thousands of JSON deltas, and tens of Chroma directories, each of which is read by a process of its own: minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from siltstone.snapshots.chroma import open_chroma
 from siltstone.verify.contents import open_plain
 
-from tests.faults.older_deltas import Backlog
+from tests.faults.older_deltas import Backlog, merge_many
 
 pytestmark = pytest.mark.faults
 
@@ -38,3 +38,7 @@ def test_tens_of_directories_are_merged_in_order_and_the_wrong_ones_set_aside(tm
     assert all(reason in reasons[name] for name, reason in backlog.bad.items())
     assert backlog.pending() == []
     assert backlog.house.codes(deep=True) == []
+
+
+def test_thousands_of_json_deltas_are_merged_in_order(tmp_path: Path) -> None:
+    merge_many(Backlog(tmp_path, max_rows=1_500, page_size=1_000), 5_000)

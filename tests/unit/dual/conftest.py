@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pinecone
 import pytest
@@ -19,8 +19,6 @@ from siltstone.pinecone_like import Index
 from siltstone_local.pinecone_server import IndexSpec, PineconeThread
 
 from tests.unit.query.house import DIMENSION, MEMORY, House
-
-NAMES = itertools.count()
 
 
 class Side:
@@ -114,18 +112,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PineconeThread]
 
 
 @pytest.fixture(scope="module")
-def theirs(server: PineconeThread) -> pinecone.Pinecone:
-    return pinecone.Pinecone(api_key="any", host=server.base_url)
+def filled(server: PineconeThread) -> pinecone.Index:
+    """Its client takes longer to come into being than a test to run: one for a module."""
+    server.create_index(IndexSpec(name="receipts", dimension=DIMENSION, metric="cosine"))
+    return pinecone.Pinecone(api_key="any", host=server.base_url).Index(host=server.host("receipts"))
 
 
 @pytest.fixture
-def both(server: PineconeThread, theirs: pinecone.Pinecone, tmp_path: Path) -> Iterator[Both]:
-    name = f"index-{next(NAMES)}"
-    server.create_index(IndexSpec(name=name, dimension=DIMENSION, metric="cosine"))
+def theirs(filled: pinecone.Index) -> pinecone.Index:
+    for namespace in filled.describe_index_stats().namespaces:
+        filled.delete(delete_all=True, namespace=namespace)
+    return filled
+
+
+@pytest.fixture(scope="module")
+def session() -> boto3.Session:
+    return boto3.Session(region_name="us-east-1")
+
+
+@pytest.fixture
+def both(theirs: pinecone.Index, session: boto3.Session, tmp_path: Path) -> Iterator[Both]:
     house = House(tmp_path / "house", MEMORY, collections=("lines", "words", "receipts", "never-written"))
-    with connect(stores=house.stores, clock=house.clock) as client:
+    with connect(stores=house.stores, clock=house.clock, session=session) as client:
         both = Both(
-            Side(theirs.Index(host=server.host(name))),
+            Side(theirs),
             Side(Index(client, default="receipts")),
             None,  # type: ignore[arg-type]
             house,

@@ -31,7 +31,10 @@ from siltstone_cli.target import Target, find_target
 
 _SHOWN = 20  # of a kind
 
-_Host = Annotated[str | None, typer.Option("--host", metavar="URL", help="Its address instead. Also PINECONE_HOST.")]
+_Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="URL", help="Its address instead. Also PINECONE_HOST, where no INDEX is named."),
+]
 _Namespace = Annotated[
     list[str] | None, typer.Option("--namespace", metavar="NS", help="Only this one. May be repeated.")
 ]

@@ -58,7 +58,7 @@ unit: setup $(VALIDATORS) ## tests that need no emulated AWS
 	@$(RUN) -m pytest -n $(JOBS) --dist loadfile -m "not e2e and not faults"
 
 e2e: setup $(VALIDATORS) ## tests over the deployed template on the emulated AWS
-	@$(RUN) -m pytest -m e2e
+	@$(RUN) -m pytest -n $(JOBS) --dist loadfile -m e2e
 
 faults: setup ## kill every state before and after everything that it changes (one to two hours)
 	@$(RUN) -m pytest -m faults tests/faults

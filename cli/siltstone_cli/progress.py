@@ -14,9 +14,8 @@ from siltstone_cli.target import Target
 _EVERY = 10.0  # seconds between two lines
 
 
-@contextmanager
-def counted(title: str, total: int, kind: str, target: Target) -> Generator[Callable[[int], None]]:
-    """``kind``: what is counted, in the plural. Call what is yielded with how many are done."""
+def bar() -> Progress:
+    """What every bar looks like; a task's field ``done`` is the figure beside it. It goes away at the end."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -24,7 +23,13 @@ def counted(title: str, total: int, kind: str, target: Target) -> Generator[Call
         TextColumn("{task.fields[done]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=problems, transient=True, disable=not problems.is_terminal) as bars:
+    return Progress(*columns, console=problems, transient=True, disable=not problems.is_terminal)
+
+
+@contextmanager
+def counted(title: str, total: int, kind: str, target: Target) -> Generator[Callable[[int], None]]:
+    """``kind``: what is counted, in the plural. Call what is yielded with how many are done."""
+    with bar() as bars:
         task = bars.add_task(escape(title), total=total or None, done="")
         shown = target.clock.monotonic()
 

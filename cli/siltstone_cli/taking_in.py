@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 from rich.table import Table
 from siltstone.sources.files import Input
 from siltstone.sources.intake import Estimate, Intake, take_in
@@ -21,6 +21,7 @@ from siltstone.sources.source import Source
 
 from siltstone_cli.console import output, print_json, problems
 from siltstone_cli.exits import FAILED, BadUsage
+from siltstone_cli.progress import bar
 from siltstone_cli.target import Target
 
 DryRun = Annotated[
@@ -95,14 +96,7 @@ def _stepped(items: Iterable[Any], step: Callable[[], None]) -> Iterator[Any]:
 @contextmanager
 def _shown(title: str, kind: str, intake: Intake, watch: Watch, target: Target) -> Generator[Callable[[], None]]:
     """A bar on a terminal, a line now and then elsewhere; both on the error stream."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=problems, transient=True, disable=not problems.is_terminal) as bars:
+    with bar() as bars:
         task: TaskID = bars.add_task(escape(title), total=watch.total or None, done="")
         shown = target.clock.monotonic()
         pause = _EVERY_TERMINAL if problems.is_terminal else _EVERY_LOG

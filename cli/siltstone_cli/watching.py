@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 from siltstone.verify import progress as verification
 
-from siltstone_cli.console import human_bytes, problems
+from siltstone_cli.console import human_bytes
+from siltstone_cli.progress import bar
 
 
 @contextmanager
 def watched(title: str) -> Generator[verification.Progress]:
     """What `siltstone.verify` tells, as one line that goes away at the end."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=problems, transient=True, disable=not problems.is_terminal) as bars:
+    with bar() as bars:
         yield _Bar(bars, title)
 
 

@@ -1,4 +1,7 @@
-"""What embeddings cost, as data with a date. A model that is not here costs an unknown amount, never nothing."""
+"""What embeddings cost, as data with a date. A model that is not here costs an unknown amount, never nothing.
+
+Written down by hand as of `AS_OF`, not fetched from the provider's page: look there before a large amount.
+"""
 
 from __future__ import annotations
 

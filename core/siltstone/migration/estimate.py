@@ -1,4 +1,7 @@
-"""What a migration would do, from the index's own counts and a sample of each namespace. Nothing is written."""
+"""What a migration would do, from the index's own counts and a sample of each namespace. Nothing is written.
+
+The prices were written down by hand as of `AS_OF`, not fetched from Pinecone's or AWS's pages.
+"""
 
 from __future__ import annotations
 

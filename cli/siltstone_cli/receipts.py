@@ -15,7 +15,7 @@ from siltstone.stores.sources import SourceStatus
 
 from siltstone_cli.console import human_count, output, print_json, problems
 from siltstone_cli.options import AsJson, Local, Stage
-from siltstone_cli.sources import print_sources
+from siltstone_cli.sources_show import print_sources
 from siltstone_cli.taking_in import DryRun, Rejected, Watch, load_all, opened
 from siltstone_cli.target import find_target
 
